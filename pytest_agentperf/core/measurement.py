@@ -1,0 +1,71 @@
+"""A measurement: what one label of one test recorded, as it crosses to those who judge it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pytest_agentperf.core.errors import EmptySampleError
+from pytest_agentperf.core.metrics import Metric, Statistic
+from pytest_agentperf.core.sample import Sample
+
+__all__ = ["Measurement"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What was recorded of one thing, without an opinion on it.
+
+    Attributes:
+        label: The user's name for it; None for the test's unnamed measurement.
+        subject: What was called, for messages.
+        calls: Recorded calls that ended, failed ones included.
+        errors: Recorded calls that raised.
+        samples: Values by the quantity's name, as in `latency`; seconds, counts or bytes.
+        values: Numbers that are no sample, by the quantity's name.
+        unknown: Quantities that a recorder looked for and could not tell, each with the reason
+            and its cure.
+        looks: How often an open verdict was looked at while the calls were made.
+        planned_looks: How often it would have been looked at, had it stayed open to the last call.
+        bound: What ended the calls before every verdict was closed, as in ``"max_time 5 s"``.
+        notes: Sentences that weaken the numbers, each with its cure.
+    """
+
+    label: str | None
+    subject: str
+    calls: int
+    errors: int
+    samples: Mapping[str, Sample]
+    values: Mapping[str, float]
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    looks: int = 0
+    planned_looks: int = 1
+    bound: str = ""
+    notes: tuple[str, ...] = ()
+
+    def has(self, metric: Metric) -> bool:
+        """Return whether the recorder of *metric* was in use, even if it could not tell."""
+        name = metric.quantity.name
+        return name in self.samples or name in self.values or name in self.unknown
+
+    def sample(self, metric: Metric) -> Sample | None:
+        """Return the values behind *metric*, or None where it is one number."""
+        return self.samples.get(metric.quantity.name)
+
+    def value(self, metric: Metric) -> float:
+        """Return the number that *metric* names.
+
+        Raises:
+            EmptySampleError: It was not recorded, or no value of it was.
+        """
+        name = metric.quantity.name
+        if name in self.values:
+            return self.values[name]
+        sample = self.samples.get(name)
+        if sample is None or not sample.count:
+            raise EmptySampleError(f"{metric.name} was not recorded by {self.subject}")
+        if metric.percentile is not None:
+            return sample.percentile(float(metric.percentile))
+        result = getattr(sample, (metric.statistic or Statistic.MAX).value)
+        if not isinstance(result, float) or not math.isfinite(result):
+            raise EmptySampleError(f"{metric.name} of {self.subject} is no finite number")
+        return result

@@ -1,0 +1,225 @@
+"""A sample: all values of one metric of one measurement, in bounded memory.
+
+Up to a million values are kept exactly, 8 bytes each. Then they move, one way, into buckets of
+0.5 % relative error; smallest, largest, count and sum stay exact.
+"""
+
+import math
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from typing import Final
+
+from pytest_agentperf.core.errors import EmptySampleError
+from pytest_agentperf.core.metrics import percentile_of
+
+__all__ = ["EXACT_VALUES", "Sample"]
+
+EXACT_VALUES: Final = 1_000_000
+"""Values that are kept one by one; beyond, they are counted in buckets."""
+
+_RELATIVE_ERROR: Final = 0.005
+_GROWTH: Final = math.log((1 + _RELATIVE_ERROR) / (1 - _RELATIVE_ERROR))
+_LOWEST: Final = 1e-6
+# From a microsecond to an hour; counts and sizes use the same span above their own lowest value.
+_BUCKETS: Final = math.ceil(math.log(3600 / _LOWEST) / _GROWTH)
+_PENDING: Final = 65_536
+
+
+class Sample:
+    """Values of one kind, of which statistics can be read at any time.
+
+    Args:
+        values: The first values.
+        lowest: The smallest value that buckets tell apart: 1e-6 for seconds, 1 for sizes.
+    """
+
+    __slots__ = ("_buckets", "_count", "_lowest", "_max", "_min", "_ordered", "_square", "_sum", "_values")
+
+    def __init__(self, values: Iterable[float] = (), *, lowest: float = _LOWEST) -> None:
+        self._values = array("d", values)
+        self._ordered: array[float] | None = None
+        self._lowest = lowest
+        self._buckets: array[int] | None = None
+        # Of the values in buckets; those of `_values` come on top.
+        self._count = 0
+        self._sum = 0.0
+        self._square = 0.0
+        self._min = math.inf
+        self._max = -math.inf
+
+    def add(self, value: float) -> None:
+        """Record *value*."""
+        self._values.append(value)
+        if len(self._values) >= EXACT_VALUES or (self._buckets and len(self._values) >= _PENDING):
+            self.settle()
+
+    @property
+    def append(self) -> Callable[[float], None]:
+        """The fastest way to record; call `settle` after at most some 10,000 values."""
+        return self._values.append
+
+    def settle(self) -> None:
+        """Move values into buckets where there are too many of them to keep."""
+        if self._buckets is not None or len(self._values) >= EXACT_VALUES:
+            self._collapse()
+
+    def merge(self, other: "Sample") -> None:
+        """Record all values of *other*, as exactly as it has them."""
+        if other._buckets is not None:
+            self._collapse()
+            buckets = self._buckets or ()
+            self._buckets = array("q", map(sum, zip(buckets, other._buckets, strict=True)))
+            self._count += other._count
+            self._sum += other._sum
+            self._square += other._square
+            self._min = min(self._min, other._min)
+            self._max = max(self._max, other._max)
+        self._values.extend(other._values)
+        self.settle()
+
+    def _collapse(self) -> None:
+        """Count all values in buckets."""
+        if self._buckets is None:
+            self._buckets = array("q", bytes(8 * _BUCKETS))
+        buckets, lowest, last = self._buckets, self._lowest, _BUCKETS - 1
+        log, scale = math.log, 1 / _GROWTH
+        for value in self._values:
+            index = int(log(value / lowest) * scale) if value > lowest else 0
+            buckets[index if index < last else last] += 1
+        values = self._values
+        if values:
+            self._count += len(values)
+            self._sum = math.fsum((self._sum, *(math.fsum(values),)))
+            self._square += math.fsum(value * value for value in values)
+            self._min = min(self._min, min(values))
+            self._max = max(self._max, max(values))
+        # A new array would leave `append` bound to the old one, so this one is emptied.
+        del values[:]
+        self._ordered = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every value is still known."""
+        return self._buckets is None
+
+    def __len__(self) -> int:
+        return self._count + len(self._values)
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return len(self)
+
+    def __iter__(self) -> Iterator[float]:
+        """Return the values in order of recording, those in buckets left out."""
+        return iter(self._values)
+
+    @property
+    def sum(self) -> float:
+        """The sum of all values; 0 for none."""
+        return self._sum + math.fsum(self._values)
+
+    @property
+    def min(self) -> float:
+        """The smallest value."""
+        self._demand("min")
+        return min(self._min, min(self._values, default=math.inf))
+
+    @property
+    def max(self) -> float:
+        """The largest value."""
+        self._demand("max")
+        return max(self._max, max(self._values, default=-math.inf))
+
+    @property
+    def mean(self) -> float:
+        """The arithmetic mean."""
+        self._demand("mean")
+        return self.sum / len(self)
+
+    @property
+    def stddev(self) -> float:
+        """The sample standard deviation (n - 1); 0 for a single value."""
+        self._demand("stddev")
+        count, mean = len(self), self.mean
+        if count == 1:
+            return 0.0
+        if self._buckets is None:
+            squares = math.fsum((value - mean) ** 2 for value in self._values)
+        else:
+            self.settle()
+            squares = max(self._square - count * mean * mean, 0.0)
+        return math.sqrt(squares / (count - 1))
+
+    def percentile(self, p: float) -> float:
+        """Return the *p*-th percentile by linear interpolation between the nearest two values.
+
+        Args:
+            p: In [0, 100]; 50 is the median.
+
+        Raises:
+            EmptySampleError: There are no values.
+            ValueError: *p* is outside [0, 100].
+        """
+        if not 0 <= p <= 100:  # noqa: PLR2004 -- per cent
+            raise ValueError(f"percentile {p!r}: expected a number from 0 to 100")
+        self._demand(f"p{p:g}")
+        position = (len(self) - 1) * p / 100
+        below = math.floor(position)
+        low, high = self._at(below), self._at(min(below + 1, len(self) - 1))
+        return low + (high - low) * (position - below)
+
+    def count_above(self, limit: float) -> int:
+        """Return how many values are greater than *limit*; buckets count by their middle."""
+        above = sum(value > limit for value in self._values)
+        if self._buckets is not None:
+            above += sum(n for i, n in enumerate(self._buckets) if n and self._middle(i) > limit)
+        return above
+
+    def ordered(self, rank: int) -> float:
+        """Return the value of *rank*, 1 for the smallest.
+
+        Raises:
+            EmptySampleError: There is no value of that rank.
+        """
+        if not 1 <= rank <= len(self):
+            raise EmptySampleError(f"rank {rank}: expected 1 to {len(self)}, the number of values")
+        return self._at(rank - 1)
+
+    def _at(self, index: int) -> float:
+        """Return the value at *index* in ascending order."""
+        if self._buckets is None:
+            if self._ordered is None or len(self._ordered) != len(self._values):
+                self._ordered = array("d", sorted(self._values))
+            return self._ordered[index]
+        self.settle()
+        if index == 0:
+            return self._min
+        if index == self._count - 1:
+            return self._max
+        seen = next(i for i, total in enumerate(accumulate(self._buckets)) if total > index)
+        return min(max(self._middle(seen), self._min), self._max)
+
+    def _middle(self, index: int) -> float:
+        """Return the value that stands for all values of bucket *index*."""
+        return self._lowest * math.exp((index + 0.5) * _GROWTH)
+
+    def _demand(self, statistic: str) -> None:
+        """Refuse a statistic of nothing."""
+        if not len(self):
+            raise EmptySampleError(
+                f"{statistic} of no values: nothing was recorded yet; make a measured call first"
+            )
+
+    def __getattr__(self, name: str) -> float:
+        """Return a percentile: `p95`, `p99_9`."""
+        p = percentile_of(name)
+        if p is None:
+            raise AttributeError(f"a sample has no {name!r}; try count, min, mean, max, stddev, p50, p95 or p99_9")
+        return self.percentile(float(p))
+
+    def __repr__(self) -> str:
+        if not len(self):
+            return "<Sample of no values>"
+        return f"<Sample of {len(self)} values, median {self.percentile(50):.4g}, max {self.max:.4g}>"

@@ -1,0 +1,156 @@
+"""Timings: everything that one test has timed, by label, and how it is to be timed."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pytest_agentperf.core.clock import Clock
+from pytest_agentperf.core.effort import Effort
+from pytest_agentperf.core.measurement import Measurement
+from pytest_agentperf.core.usage import Price
+from pytest_agentperf.measure.call import CallContext, RunningCall
+from pytest_agentperf.measure.counting import Counters
+from pytest_agentperf.measure.patching import Patches
+from pytest_agentperf.measure.recording import Recording, UsageReading
+from pytest_agentperf.measure.rounds import Plan, Schedule
+from pytest_agentperf.measure.trial import Trial, TrialHooks
+
+__all__ = ["TimingSettings", "Timings", "name_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class TimingSettings:
+    """How the calls under one label are to be timed, as far as the test's code states it."""
+
+    effort: Effort = Effort()
+    hooks: TrialHooks = TrialHooks()
+    reading: UsageReading = UsageReading()
+    stream: Callable[[Any], Any] | None = None
+
+
+class Timings:
+    """What one test has timed so far.
+
+    Args:
+        plan: Returns how often to call under a label, given what the test's code states.
+        prices: The user's prices by model.
+        wants_cost: Whether a limit or a bound is on money.
+        clock: The clock.
+    """
+
+    def __init__(
+        self,
+        plan: Callable[[str | None, Effort], Plan],
+        prices: Mapping[str, Price],
+        clock: Clock,
+        *,
+        wants_cost: bool,
+    ) -> None:
+        self._plan = plan
+        self._clock = clock
+        reading = UsageReading(prices=prices, wants_cost=wants_cost or bool(prices))
+        self._settings: dict[str | None, TimingSettings] = {None: TimingSettings(reading=reading)}
+        self._recordings: dict[str | None, Recording] = {}
+        self._unfinished: dict[Trial, None] = {}
+        self.counters = Counters()
+        self.patches = Patches()
+        self.last_plain = ""
+
+    def settings(self, label: str | None) -> TimingSettings:
+        """Return how calls under *label* are timed."""
+        return self._settings.get(label, self._settings[None])
+
+    def configure(self, label: str | None, changed: Callable[[TimingSettings], TimingSettings]) -> None:
+        """Replace the settings of *label*; those of the unnamed one serve labels without any."""
+        self._settings[label] = changed(self.settings(label))
+
+    def recording(self, label: str | None, subject: str, *, is_body: bool = False) -> Recording:
+        """Return where calls of *subject* under *label* are recorded."""
+        if label not in self._recordings:
+            self._recordings[label] = Recording(label, is_body=is_body)
+        recording = self._recordings[label]
+        recording.name(subject)
+        return recording
+
+    def context(self, label: str | None, subject: str) -> CallContext:
+        """Return how calls of *subject* under *label* are recorded."""
+        settings = self.settings(label)
+        effort = settings.effort
+        reading = settings.reading
+        if effort.max_cost is not None:
+            reading = replace(reading, wants_cost=True)
+        return CallContext(subject, reading, self.counters, self._clock, settings.stream)
+
+    def begin(self, label: str | None, subject: str) -> RunningCall:
+        """Begin a single recorded call."""
+        return RunningCall(self.context(label, subject), self.recording(label, subject))
+
+    def run(self, label: str | None, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call *func* as often as its plan asks; return its last result, or a coroutine of it."""
+        subject = name_of(func)
+        call = functools.partial(func, *args, **kwargs) if args or kwargs else func
+        trial = self._trial(label, subject, call)
+        result = trial.run()
+        self.last_plain = "" if trial.coroutine else subject
+        return result
+
+    def run_body(self, body: Callable[[], Any]) -> Any:
+        """Call the *body* of a test as often as its plan asks; its result is left alone."""
+        return self._trial(None, "the test", body, is_body=True).run()
+
+    def _trial(self, label: str | None, subject: str, call: Callable[[], Any], *, is_body: bool = False) -> Trial:
+        settings = self.settings(label)
+        recording = self.recording(label, subject, is_body=is_body)
+        schedule = Schedule(self._plan(label, settings.effort), recording, subject, self._clock())
+        return Trial(
+            call,
+            self.context(label, subject),
+            schedule,
+            settings.hooks,
+            self._watch,
+            is_body=is_body,
+        )
+
+    def _watch(self, trial: Trial) -> None:
+        """Remember *trial* until it has ended: somebody must await it."""
+        self._unfinished = {old: None for old in self._unfinished if not old.is_ended}
+        self._unfinished[trial] = None
+
+    def measurements(self) -> list[Measurement]:
+        """Return what was recorded, in order of the first use of each label."""
+        outside = self.counters.outside
+        found = [recording.measurement() for recording in self._recordings.values()]
+        if outside and found:
+            note = f"{outside} counted calls belong to no timed call: they ran outside of any"
+            found[0] = replace(found[0], notes=(*found[0].notes, note))
+        return found
+
+    def close(self) -> list[str]:
+        """Undo the patches; return a sentence for each call that nobody awaited to its end."""
+        self.patches.undo()
+        sentences = []
+        for trial in self._unfinished:
+            if not trial.is_awaited:
+                sentences.append(
+                    f"perf_timer({trial.subject}) was never awaited: nothing was timed; write"
+                    f" `await perf_timer({trial.subject}, …)` in an async test"
+                )
+                trial.abandon()
+            elif not trial.is_ended:
+                sentences.append(
+                    f"perf_timer({trial.subject}) had not ended when the test did: its rounds are"
+                    " incomplete; await it inside the test"
+                )
+        self._unfinished = {}
+        return sentences
+
+
+def name_of(func: object) -> str:
+    """Return what messages call *func*: `agent.ask` for a method of an object is `Agent.ask`."""
+    while isinstance(func, functools.partial):
+        func = func.func
+    name = getattr(func, "__qualname__", None)
+    if not isinstance(name, str):
+        return type(func).__qualname__
+    return name.rpartition("<locals>.")[2]

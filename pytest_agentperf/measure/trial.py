@@ -1,0 +1,291 @@
+"""A trial: the calls of one `perf_timer(func, …)`, from the first of the warmup to the last round."""
+
+import inspect
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+from pytest_agentperf.core.errors import UsageError
+from pytest_agentperf.measure.call import CallContext, RunningCall
+from pytest_agentperf.measure.recording import Recording
+from pytest_agentperf.measure.rounds import Schedule
+from pytest_agentperf.measure.stream import is_async_stream
+from pytest_agentperf.measure.usage import has_no_usage
+
+__all__ = ["Trial", "TrialHooks"]
+
+@dataclass(frozen=True, slots=True)
+class TrialHooks:
+    """What the user wants done around each call, outside of its time."""
+
+    setup: Callable[[], Any] | None = None
+    teardown: Callable[[], Any] | None = None
+
+
+class Trial:
+    """Makes the calls that a schedule asks for, and records them.
+
+    The first result decides: an awaitable one makes the whole trial a coroutine.
+
+    Args:
+        call: The call under test, with its arguments bound.
+        context: How calls are recorded.
+        schedule: How many calls to make.
+        hooks: What to do around each.
+        on_async: Gets this trial when it turns out to be a coroutine.
+        is_body: Whether the result is none of our business, as that of a test's body is.
+    """
+
+    __slots__ = ("_call", "_context", "_hooks", "_is_body", "_is_simple", "_on_async", "_schedule", "coroutine", "is_awaited", "is_ended", "pending")
+
+    def __init__(
+        self,
+        call: Callable[[], Any],
+        context: CallContext,
+        schedule: Schedule,
+        hooks: TrialHooks,
+        on_async: Callable[["Trial"], None],
+        *,
+        is_body: bool = False,
+    ) -> None:
+        self._call = call
+        self._context = context
+        self._schedule = schedule
+        self._hooks = hooks
+        self._is_body = is_body
+        self._is_simple = (
+            hooks == TrialHooks()
+            and context.stream is None
+            and (is_body or context.reading.usage is None)
+            and context.reading.cost is None
+            and not context.counters.metrics
+            and not schedule.needs_usage
+        )
+        self._on_async = on_async
+        self.is_awaited = False
+        self.is_ended = False
+        self.coroutine: Any = None
+        self.pending: Any = None
+
+    @property
+    def subject(self) -> str:
+        """What is called, for messages."""
+        return self._context.subject
+
+    def run(self) -> Any:
+        """Make the calls; return the last one's result, or a coroutine that makes the others."""
+        if not self._schedule.next_block(self._context.clock()):
+            return None
+        prepared = self._hooks.setup() if self._hooks.setup else None
+        if inspect.isawaitable(prepared):
+            return self._start_async(prepared, None)
+        running = self._begin()
+        try:
+            with running.active():
+                result = self._call()
+                if inspect.isawaitable(result):
+                    return self._start_async(result, running)
+                result = self._consume(running, result)
+        except BaseException as error:
+            running.fail(error)
+            raise
+        self._end(running, result)
+        return self._run_sync(result)
+
+    def _run_sync(self, result: Any) -> Any:
+        """Make the calls after the first, which returned *result*."""
+        while block := self._schedule.next_block(self._context.clock()):
+            if self._is_fast(result):
+                result = self._fast_block(block, type(result))
+            else:
+                result = self._one()
+        return result
+
+    def _is_fast(self, result: object) -> bool:
+        """Return whether a call like the one that returned *result* only needs to be timed."""
+        return self._is_simple and (self._is_body or has_no_usage(type(result)))
+
+    def _fast_block(self, calls: int, kind: type) -> Any:
+        """Make *calls* calls that return a *kind*, with nothing but the clock around them."""
+        recording, call, clock = self._schedule.recording, self._call, self._context.clock
+        before, append, deadline = recording.latency.count, recording.latency.append, self._schedule.deadline
+        result, started = None, clock()
+        try:
+            for _ in repeat(None, calls):
+                started = clock()
+                result = call()
+                ended = clock()
+                if result.__class__ is not kind:
+                    break
+                append(ended - started)
+                if ended > deadline:
+                    break
+        except BaseException as error:
+            recording.fail(clock() - started, error)
+            raise
+        finally:
+            self._settle(recording, before, kind)
+        return result if result.__class__ is kind else self._finish_odd(result, started)
+
+    def _finish_odd(self, result: Any, started: float) -> Any:
+        """Record a call that returned another kind than the calls before it."""
+        running = self._begin(started)
+        try:
+            if inspect.isawaitable(result):
+                inspect.iscoroutine(result) and result.close()
+                raise UsageError(
+                    f"perf_timer({self.subject}) returned a {type(result).__name__} after plain"
+                    " results; expected awaitables from the first call on, or never"
+                )
+            result = self._consume(running, result)
+        except BaseException as error:
+            running.fail(error)
+            raise
+        self._end(running, result)
+        return result
+
+    def _one(self) -> Any:
+        """Make one call with everything around it."""
+        if self._hooks.setup:
+            self._hooks.setup()
+        running = self._begin()
+        try:
+            with running.active():
+                result = self._consume(running, self._call())
+        except BaseException as error:
+            running.fail(error)
+            raise
+        self._end(running, result)
+        return result
+
+    def _begin(self, started: float | None = None) -> RunningCall:
+        return RunningCall(self._context, self._schedule.recording, started)
+
+    def _consume(self, running: RunningCall, result: Any) -> Any:
+        return result if self._is_body else running.consume(result)
+
+    def _end(self, running: RunningCall, result: Any) -> None:
+        """Record that a call returned *result*."""
+        self._record(running, result)
+        if self._hooks.teardown:
+            self._hooks.teardown()
+
+    def _record(self, running: RunningCall, result: Any) -> None:
+        if self._is_body:
+            running.end()
+        else:
+            running.end(result)
+        self._schedule.ended(1)
+
+    def _settle(self, recording: Recording, before: int, kind: type) -> None:
+        """Take note of the calls that a fast block made."""
+        made = recording.latency.count - before
+        recording.latency.settle()
+        if made and not self._is_body:
+            recording.miss_usage(kind, self.subject, made)
+        self._schedule.ended(made)
+
+    def _start_async(self, pending: Any, running: RunningCall | None) -> Coroutine[Any, Any, Any]:
+        """Return the coroutine that makes the calls.
+
+        Args:
+            pending: What the first setup or, with *running*, the first call returned.
+            running: The first call.
+        """
+        if running is not None:
+            running.pause()
+        self.pending = pending
+        self.coroutine = self._run_async(pending, running)
+        self._on_async(self)
+        return self.coroutine
+
+    async def _run_async(self, pending: Any, running: RunningCall | None) -> Any:
+        self.is_awaited = True
+        try:
+            if running is None:
+                await pending
+                result = await self._one_async(is_set_up=True)
+            else:
+                # The time between the call and its await is the caller's, not the call's.
+                running.resume()
+                result = await self._await_first(pending, running)
+            kind = type(pending)
+            while block := self._schedule.next_block(self._context.clock()):
+                if self._is_fast(result) and not is_async_stream(result):
+                    result = await self._fast_block_async(block, kind, type(result))
+                else:
+                    result = await self._one_async()
+        finally:
+            self.is_ended = True
+        return result
+
+    async def _await_first(self, pending: Any, running: RunningCall) -> Any:
+        try:
+            with running.active():
+                result = await self._consume_async(running, await pending)
+        except BaseException as error:
+            running.fail(error)
+            raise
+        await self._end_async(running, result)
+        return result
+
+    async def _one_async(self, *, is_set_up: bool = False) -> Any:
+        """Make one call with everything around it."""
+        if self._hooks.setup and not is_set_up:
+            await _settled(self._hooks.setup())
+        running = self._begin()
+        try:
+            with running.active():
+                result = await self._consume_async(running, await _settled(self._call()))
+        except BaseException as error:
+            running.fail(error)
+            raise
+        await self._end_async(running, result)
+        return result
+
+    async def _fast_block_async(self, calls: int, pending: type, kind: type) -> Any:
+        """Make *calls* calls whose *pending* resolves to a *kind*, as `_fast_block` does."""
+        recording, call, clock = self._schedule.recording, self._call, self._context.clock
+        before, append, deadline = recording.latency.count, recording.latency.append, self._schedule.deadline
+        result, started = None, clock()
+        try:
+            for _ in repeat(None, calls):
+                started = clock()
+                result = call()
+                if result.__class__ is not pending:
+                    break
+                result = await result
+                ended = clock()
+                if result.__class__ is not kind:
+                    break
+                append(ended - started)
+                if ended > deadline:
+                    break
+        except BaseException as error:
+            recording.fail(clock() - started, error)
+            raise
+        finally:
+            self._settle(recording, before, kind)
+        if result.__class__ is kind:
+            return result
+        return await self._await_first(_settled(result), self._begin(started))
+
+    async def _consume_async(self, running: RunningCall, result: Any) -> Any:
+        return result if self._is_body else await running.consume_async(result)
+
+    async def _end_async(self, running: RunningCall, result: Any) -> None:
+        self._record(running, result)
+        if self._hooks.teardown:
+            await _settled(self._hooks.teardown())
+
+    def abandon(self) -> None:
+        """Close a coroutine that nobody awaited, without the interpreter's warning."""
+        for coroutine in (self.coroutine, self.pending):
+            if inspect.iscoroutine(coroutine):
+                coroutine.close()
+
+
+async def _settled(value: Any) -> Any:
+    """Return *value*, awaited where it is awaitable."""
+    return await value if inspect.isawaitable(value) else value

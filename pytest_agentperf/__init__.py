@@ -1,1 +1,41 @@
-"""Performance tests for agents: timed calls, streams, tokens, cost and budgets, in pytest."""
+"""Performance tests for agents: timed calls, streams, tokens, cost and budgets, in pytest.
+
+The public names are imported when they are first used, and none of them imports pytest.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_agentperf.core.errors import AgentPerfError
+    from pytest_agentperf.core.sample import Sample
+    from pytest_agentperf.core.usage import Usage
+    from pytest_agentperf.integrations.llm_server import LLMServer
+    from pytest_agentperf.integrations.reply import Reply
+    from pytest_agentperf.measure.timer import PerfTimer
+
+__all__ = ["AgentPerfError", "LLMServer", "PerfTimer", "Reply", "Sample", "Usage"]
+
+_HOMES = {
+    "AgentPerfError": "core.errors",
+    "LLMServer": "integrations.llm_server",
+    "PerfTimer": "measure.timer",
+    "Reply": "integrations.reply",
+    "Sample": "core.sample",
+    "Usage": "core.usage",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Return the public name *name*, imported from its home."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pytest-agentperf")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Final
+from typing import Any, Final
 
 from pytest_agentperf.core.errors import BudgetError, UnknownNameError
 from pytest_agentperf.core.units import Unit, parse_quantity
@@ -48,13 +48,13 @@ def parse_effort(stated: Mapping[str, object]) -> Effort:
         BudgetError: A value cannot be meant.
         UnitError: A text is no such quantity.
     """
-    parsed: dict[str, float] = {}
+    parsed: dict[str, Any] = {}
     for name, value in stated.items():
         if name not in _NAMES:
             raise UnknownNameError("measuring option", name, _NAMES)
         if value is not None:
             parsed[name] = _parse(name, value)
-    return Effort(**parsed)  # type: ignore[arg-type] -- `_parse` returns what each field holds
+    return Effort(**parsed)
 
 
 def _parse(name: str, value: object) -> float:

@@ -1,6 +1,5 @@
 """Errors of this package: one base, each also a builtin that a caller expects."""
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = [
@@ -32,6 +31,8 @@ class UnknownNameError(AgentPerfError, ValueError):
     """
 
     def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
+        import difflib  # costly, and errors are rare
+
         names = sorted(known)
         close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
         if close:

@@ -26,7 +26,9 @@ def read_text(path: Path) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise FileFormatError(f"{path}: no UTF-8 text at byte {error.start}; save it as UTF-8") from error
+        raise FileFormatError(
+            f"{path}: no UTF-8 text at byte {error.start}; save it as UTF-8"
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -27,6 +27,7 @@ class Measurement:
         looks: How often an open verdict was looked at while the calls were made.
         planned_looks: How often it would have been looked at, had it stayed open to the last call.
         bound: What ended the calls before every verdict was closed, as in ``"max_time 5 s"``.
+        conditions: What else ran meanwhile and disturbs times, as in ``"2 xdist workers"``.
         notes: Sentences that weaken the numbers, each with its cure.
     """
 
@@ -40,6 +41,7 @@ class Measurement:
     looks: int = 0
     planned_looks: int = 1
     bound: str = ""
+    conditions: str = ""
     notes: tuple[str, ...] = ()
 
     def has(self, metric: Metric) -> bool:

@@ -9,6 +9,7 @@ a limit on it holds for every single call.
 
 import enum
 import functools
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ __all__ = [
     "Quantity",
     "Statistic",
     "find_metric",
+    "needed_values",
     "percentile_of",
 ]
 
@@ -128,7 +130,9 @@ def _lower(name: str, unit: Unit, recorder: str) -> Quantity:
 QUANTITIES: Final[Mapping[str, Quantity]] = {
     quantity.name: quantity
     for quantity in (
-        _sampled("latency", Unit.SECONDS, "perf_timer, perf_load or the body of a test without them"),
+        _sampled(
+            "latency", Unit.SECONDS, "perf_timer, perf_load or the body of a test without them"
+        ),
         _sampled("ttft", Unit.SECONDS, _STREAM),
         _sampled("itl", Unit.SECONDS, _STREAM),
         _lower("items_per_second", Unit.RATE, _STREAM),
@@ -228,6 +232,16 @@ def _with_statistic(quantity: Quantity, statistic: str, name: str) -> Metric:
     if quantity.name == "latency" and "_" not in name:
         raise UnknownNameError("metric", name, _known_names())
     raise UnknownNameError(f"statistic of {quantity.name}", statistic, _COMMON)
+
+
+def needed_values(metric: Metric) -> int:
+    """Return the number of values from which *metric* can be told from the highest one.
+
+    20 for p95, 100 for p99, 1000 for p99_9; 1 for what is no percentile.
+    """
+    if metric.percentile is None:
+        return 1
+    return math.ceil(1 / (1 - metric.percentile / 100))
 
 
 def percentile_of(statistic: str) -> Fraction | None:

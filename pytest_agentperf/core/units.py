@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from pytest_agentperf.core.errors import UnitError, UnknownNameError
+from pytest_agentperf.core.errors import UnitError
 
 __all__ = ["Unit", "format_quantity", "parse_quantity"]
 
@@ -117,10 +117,19 @@ def _wrong_unit(symbol: str, unit: Unit) -> str:
     return f"unknown unit {symbol!r}; expected one of " + ", ".join(shown)
 
 
-_SCALES: Final[Mapping[Unit, tuple[tuple[str, float], ...]]] = {
-    # Minutes and hours read worse than 100 s, so each begins at two of its kind.
-    Unit.SECONDS: (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)),
-    Unit.BYTES: (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)),
+_SCALES: Final[Mapping[Unit, tuple[tuple[str, float, int], ...]]] = {
+    # Symbol, factor, and the least number shown in it: 100 s reads better than 1.67 min.
+    Unit.SECONDS: (
+        (" h", 3600.0, 2),
+        (" min", 60.0, 2),
+        (" s", 1.0, 1),
+        (" ms", 1e-3, 1),
+        (" us", 1e-6, 1),
+        (" ns", 1e-9, 0),
+    ),
+    Unit.BYTES: ((" GB", 1e9, 1), (" MB", 1e6, 1), (" kB", 1e3, 1), (" B", 1.0, 0)),
+    Unit.SHARE: ((" %", 0.01, 0),),
+    Unit.RATE: (("/s", 1.0, 0),),
 }
 
 
@@ -128,41 +137,23 @@ def format_quantity(value: float, unit: Unit, digits: int = 3) -> str:
     """Return *value* as text that `parse_quantity` reads back.
 
     Args:
-        value: In the base unit of *unit*.
+        value: In the base unit of *unit*; zero or more.
         unit: What *value* counts.
         digits: Significant digits, 1 to 17; digits before the decimal point are never lost.
 
     Returns:
         For example ``"912 ms"``, ``"1.5 MB"``, ``"1500"``, ``"95 %"``, ``"50/s"`` or ``"$0.02"``.
     """
-    if unit is Unit.SECONDS and value >= 2 * 3600:
-        return f"{_number(value / 3600, digits)} h"
-    if unit is Unit.SECONDS and value >= 2 * 60:
-        return f"{_number(value / 60, digits)} min"
-    if unit in _SCALES:
-        return _scaled(value, unit, digits)
-    if unit is Unit.SHARE:
-        return f"{_number(value * 100, digits)} %"
-    if unit is Unit.RATE:
-        return f"{_number(value, digits)}/s"
     if unit is Unit.DOLLARS:
         return f"${_number(value, digits)}"
+    if unit is Unit.SECONDS and value == 0:
+        return "0 s"
+    for symbol, factor, least in _SCALES.get(unit, (("", 1.0, 0),)):
+        # One operation with a whole number: `0.2 / 1e-3` is not 200.
+        scaled = value * round(1 / factor) if factor < 1 else value / factor
+        if float(f"{scaled:.{digits}g}") >= least:
+            return f"{_number(scaled, digits)}{symbol}"
     return _number(value, digits)
-
-
-def _scaled(value: float, unit: Unit, digits: int) -> str:
-    """Return *value* in the largest unit in which it is at least 1 after rounding."""
-    scales = _SCALES[unit]
-    for symbol, factor in scales:
-        if float(f"{value / factor:.{digits}g}") >= 1:
-            break
-    else:
-        symbol, factor = scales[-1]
-        if value == 0:  # "0 s" rather than "0 ns"
-            symbol = "s" if unit is Unit.SECONDS else symbol
-    # One division by a whole number: `0.2 / 1e-3` is not 200.
-    scaled = value * round(1 / factor) if factor < 1 else value / factor
-    return f"{_number(scaled, digits)} {symbol}"
 
 
 def _number(value: float, digits: int) -> str:

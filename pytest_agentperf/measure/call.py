@@ -9,7 +9,8 @@ from typing import Any, Final, TypeVar, overload
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.measure.counting import Counters
-from pytest_agentperf.measure.recording import Recording, UsageReading
+from pytest_agentperf.measure.recording import Recording
+from pytest_agentperf.measure.spending import UsageReading
 from pytest_agentperf.measure.stream import ItemClock, is_async_stream, is_sync_stream
 from pytest_agentperf.measure.usage import read_stream_usage
 
@@ -52,6 +53,11 @@ class RunningCall:
         self._items: ItemClock | None = None
         self._response: object = _NOTHING
         self._started = context.clock() if started is None else started
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether items of the call were noted."""
+        return self._items is not None
 
     def resume(self) -> None:
         """Forget the time since `pause`, in which nobody awaited the call."""

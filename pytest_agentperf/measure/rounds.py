@@ -50,7 +50,16 @@ class Schedule:
         now: When the first call begins.
     """
 
-    __slots__ = ("_began", "_made", "_plan", "_recording", "_subject", "_target", "deadline", "warm")
+    __slots__ = (
+        "_began",
+        "_made",
+        "_plan",
+        "_recording",
+        "_subject",
+        "_target",
+        "deadline",
+        "warm",
+    )
 
     def __init__(self, plan: Plan, recording: Recording, subject: str, now: float) -> None:
         self._plan = plan
@@ -117,22 +126,24 @@ class Schedule:
 
     def _spent(self) -> str:
         """Return which bound on spending one more call would break, empty for none."""
-        plan, sides = self._plan, (self._recording, self.warm)
-        tokens, dollars = (max(pair) for pair in zip(*(side.largest_call for side in sides), strict=True))
+        plan, sides = self._plan, (self._recording.spending, self.warm.spending)
+        bounds = (
+            (plan.max_tokens, f"max_tokens {plan.max_tokens}", "tokens_per_call"),
+            (plan.max_cost, f"max_cost ${plan.max_cost}", "cost_per_call"),
+        )
+        for bound, name, metric in bounds:
+            reason = next(filter(None, (side.why_unknown(metric) for side in sides)), "")
+            if bound is not None and reason:
+                return f"{name}, which cannot be kept: {reason}"
         if plan.max_tokens is not None:
-            for side in sides:
-                reason = side.why_unknown("tokens_per_call")
-                if reason:
-                    return f"max_tokens {plan.max_tokens}, which cannot be kept: {reason}"
-            if sum(side.tokens for side in sides) + tokens > plan.max_tokens:
-                return f"max_tokens {plan.max_tokens}"
+            next_one = max(side.most_tokens for side in sides)
+            if sum(side.tokens for side in sides) + next_one > plan.max_tokens:
+                return bounds[0][1]
         if plan.max_cost is not None:
-            for side in sides:
-                reason = side.why_unknown("cost")
-                if reason:
-                    return f"max_cost ${plan.max_cost:g}, which cannot be kept: {reason}"
-            if sum(side.dollars for side in sides) + dollars > plan.max_cost:
-                return f"max_cost ${plan.max_cost:g}"
+            next_one = max(side.most_dollars for side in sides)
+            # A sum of floats: 3 × $0.1 must fit into $0.3.
+            if sum(side.dollars for side in sides) + next_one > plan.max_cost * (1 + 1e-9):
+                return bounds[1][1]
         return ""
 
     def _stop(self, bound: str) -> int:
@@ -151,7 +162,8 @@ class Schedule:
         needed = seconds + (plan.rounds - 1) * first
         if needed > plan.max_time:
             shown, bound, enough = (
-                format_quantity(number, Unit.SECONDS) for number in (first, plan.max_time, 1.2 * needed)
+                format_quantity(number, Unit.SECONDS)
+                for number in (first, plan.max_time, 1.2 * needed)
             )
             plan.announce(
                 f"{self._subject}: {plan.rounds} rounds of about {shown} will not fit in max_time"

@@ -1,6 +1,6 @@
 """`perf_timer`: what the author of a test holds."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from dataclasses import replace
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
@@ -11,7 +11,6 @@ from pytest_agentperf.core.metrics import QUANTITIES, Metric, find_metric
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.measure.call import MeasuredBlock
 from pytest_agentperf.measure.timings import Timings, TimingSettings, name_of
-from pytest_agentperf.measure.trial import TrialHooks
 from pytest_agentperf.measure.wrapping import count_calls, record_calls
 
 __all__ = ["PerfTimer"]
@@ -44,7 +43,7 @@ class PerfTimer:
 
     def __getitem__(self, label: str) -> "PerfTimer":
         """Return this timer under *label*, a non-empty string."""
-        if not isinstance(label, str) or not label:
+        if not (isinstance(label, str) and label):
             raise UsageError(f"perf_timer[{label!r}]: expected a label, a string that is not empty")
         return PerfTimer(self._current, label)
 
@@ -62,7 +61,7 @@ class PerfTimer:
     ) -> Coroutine[Any, Any, T]: ...
     @overload
     def __call__(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
-    def __call__(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, func: Any, *args: Any, **kwargs: Any) -> Any:
         """Call *func* until its budgets can be judged, and record each round.
 
         Args:
@@ -80,9 +79,11 @@ class PerfTimer:
             BaseException: Whatever a call raises ends the rounds and propagates.
         """
         if not callable(func):
-            cure = "pass the function and its arguments apart: perf_timer(ask, 'q'), not perf_timer(ask('q'))"
             _close(func)
-            raise UsageError(f"perf_timer got a {type(func).__name__}; expected a callable: {cure}")
+            raise UsageError(
+                f"perf_timer got a {type(func).__name__}; expected a callable and its arguments"
+                " apart: perf_timer(ask, 'q'), not perf_timer(ask('q'))"
+            )
         return self._current().run(self._label, func, args, kwargs)
 
     def measure(self, label: str | None = None) -> MeasuredBlock:
@@ -202,7 +203,9 @@ class PerfTimer:
             return found[0]
         names = ", ".join(repr(one.label) for one in found if one.label) or "none"
         wanted = f"perf_timer[{self._label!r}]" if self._label else "perf_timer without a label"
-        raise EmptySampleError(f"{wanted} recorded no {metric.name}; labels with a measurement: {names}")
+        raise EmptySampleError(
+            f"{wanted} recorded no {metric.name}; labels with a measurement: {names}"
+        )
 
     def __repr__(self) -> str:
         return f"<perf_timer[{self._label!r}]>" if self._label else "<perf_timer>"

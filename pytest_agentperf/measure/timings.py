@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.effort import Effort
@@ -12,11 +12,15 @@ from pytest_agentperf.core.usage import Price
 from pytest_agentperf.measure.call import CallContext, RunningCall
 from pytest_agentperf.measure.counting import Counters
 from pytest_agentperf.measure.patching import Patches
-from pytest_agentperf.measure.recording import Recording, UsageReading
+from pytest_agentperf.measure.recording import Recording
 from pytest_agentperf.measure.rounds import Plan, Schedule
+from pytest_agentperf.measure.spending import UsageReading
 from pytest_agentperf.measure.trial import Trial, TrialHooks
 
 __all__ = ["TimingSettings", "Timings", "name_of"]
+
+
+_BODY: Final = "the test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,9 @@ class Timings:
         """Return how calls under *label* are timed."""
         return self._settings.get(label, self._settings[None])
 
-    def configure(self, label: str | None, changed: Callable[[TimingSettings], TimingSettings]) -> None:
+    def configure(
+        self, label: str | None, changed: Callable[[TimingSettings], TimingSettings]
+    ) -> None:
         """Replace the settings of *label*; those of the unnamed one serve labels without any."""
         self._settings[label] = changed(self.settings(label))
 
@@ -86,7 +92,13 @@ class Timings:
         """Begin a single recorded call."""
         return RunningCall(self.context(label, subject), self.recording(label, subject))
 
-    def run(self, label: str | None, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def run(
+        self,
+        label: str | None,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
         """Call *func* as often as its plan asks; return its last result, or a coroutine of it."""
         subject = name_of(func)
         call = functools.partial(func, *args, **kwargs) if args or kwargs else func
@@ -95,11 +107,18 @@ class Timings:
         self.last_plain = "" if trial.coroutine else subject
         return result
 
+    def begin_body(self) -> RunningCall:
+        """Begin a run of the test's own body as a single recorded call."""
+        recording = self.recording(None, _BODY, is_body=True)
+        return RunningCall(self.context(None, _BODY), recording)
+
     def run_body(self, body: Callable[[], Any]) -> Any:
         """Call the *body* of a test as often as its plan asks; its result is left alone."""
-        return self._trial(None, "the test", body, is_body=True).run()
+        return self._trial(None, _BODY, body, is_body=True).run()
 
-    def _trial(self, label: str | None, subject: str, call: Callable[[], Any], *, is_body: bool = False) -> Trial:
+    def _trial(
+        self, label: str | None, subject: str, call: Callable[[], Any], *, is_body: bool = False
+    ) -> Trial:
         settings = self.settings(label)
         recording = self.recording(label, subject, is_body=is_body)
         schedule = Schedule(self._plan(label, settings.effort), recording, subject, self._clock())

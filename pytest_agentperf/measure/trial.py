@@ -1,4 +1,4 @@
-"""A trial: the calls of one `perf_timer(func, …)`, from the first of the warmup to the last round."""
+"""A trial: the calls of one `perf_timer(func, …)`, from the first warmup to the last round."""
 
 import inspect
 from collections.abc import Callable, Coroutine
@@ -14,6 +14,7 @@ from pytest_agentperf.measure.stream import is_async_stream
 from pytest_agentperf.measure.usage import has_no_usage
 
 __all__ = ["Trial", "TrialHooks"]
+
 
 @dataclass(frozen=True, slots=True)
 class TrialHooks:
@@ -37,7 +38,19 @@ class Trial:
         is_body: Whether the result is none of our business, as that of a test's body is.
     """
 
-    __slots__ = ("_call", "_context", "_hooks", "_is_body", "_is_simple", "_on_async", "_schedule", "coroutine", "is_awaited", "is_ended", "pending")
+    __slots__ = (
+        "_call",
+        "_context",
+        "_hooks",
+        "_is_body",
+        "_is_simple",
+        "_on_async",
+        "_schedule",
+        "coroutine",
+        "is_awaited",
+        "is_ended",
+        "pending",
+    )
 
     def __init__(
         self,
@@ -84,7 +97,7 @@ class Trial:
         try:
             with running.active():
                 result = self._call()
-                if inspect.isawaitable(result):
+                if self._needs_loop(result):
                     return self._start_async(result, running)
                 result = self._consume(running, result)
         except BaseException as error:
@@ -93,13 +106,21 @@ class Trial:
         self._end(running, result)
         return self._run_sync(result)
 
+    def _needs_loop(self, result: object) -> bool:
+        """Return whether only a coroutine can bring the call that returned *result* to its end."""
+        if inspect.isawaitable(result):
+            return True
+        if self._is_body:
+            return False
+        return is_async_stream(result) or (
+            self._context.stream is not None and hasattr(result, "__aenter__")
+        )
+
     def _run_sync(self, result: Any) -> Any:
         """Make the calls after the first, which returned *result*."""
         while block := self._schedule.next_block(self._context.clock()):
-            if self._is_fast(result):
-                result = self._fast_block(block, type(result))
-            else:
-                result = self._one()
+            is_fast = self._is_fast(result)
+            result = self._fast_block(block, type(result)) if is_fast else self._one()
         return result
 
     def _is_fast(self, result: object) -> bool:
@@ -109,7 +130,11 @@ class Trial:
     def _fast_block(self, calls: int, kind: type) -> Any:
         """Make *calls* calls that return a *kind*, with nothing but the clock around them."""
         recording, call, clock = self._schedule.recording, self._call, self._context.clock
-        before, append, deadline = recording.latency.count, recording.latency.append, self._schedule.deadline
+        before, append, deadline = (
+            recording.latency.count,
+            recording.latency.append,
+            self._schedule.deadline,
+        )
         result, started = None, clock()
         try:
             for _ in repeat(None, calls):
@@ -132,18 +157,24 @@ class Trial:
         """Record a call that returned another kind than the calls before it."""
         running = self._begin(started)
         try:
-            if inspect.isawaitable(result):
-                inspect.iscoroutine(result) and result.close()
-                raise UsageError(
-                    f"perf_timer({self.subject}) returned a {type(result).__name__} after plain"
-                    " results; expected awaitables from the first call on, or never"
-                )
+            self._refuse_loop(result)
             result = self._consume(running, result)
         except BaseException as error:
             running.fail(error)
             raise
         self._end(running, result)
         return result
+
+    def _refuse_loop(self, result: object) -> None:
+        """Refuse an awaitable where it is too late to become a coroutine."""
+        if not self._needs_loop(result):
+            return
+        if inspect.iscoroutine(result):
+            result.close()
+        raise UsageError(
+            f"{self.subject} returned a {type(result).__name__} after plain results; expected"
+            " awaitables from the first call on, or never"
+        )
 
     def _one(self) -> Any:
         """Make one call with everything around it."""
@@ -152,7 +183,9 @@ class Trial:
         running = self._begin()
         try:
             with running.active():
-                result = self._consume(running, self._call())
+                result = self._call()
+                self._refuse_loop(result)
+                result = self._consume(running, result)
         except BaseException as error:
             running.fail(error)
             raise
@@ -176,6 +209,7 @@ class Trial:
             running.end()
         else:
             running.end(result)
+            self._is_simple = self._is_simple and not running.is_stream
         self._schedule.ended(1)
 
     def _settle(self, recording: Recording, before: int, kind: type) -> None:
@@ -183,7 +217,7 @@ class Trial:
         made = recording.latency.count - before
         recording.latency.settle()
         if made and not self._is_body:
-            recording.miss_usage(kind, self.subject, made)
+            recording.spending.miss(kind, self.subject, made)
         self._schedule.ended(made)
 
     def _start_async(self, pending: Any, running: RunningCall | None) -> Coroutine[Any, Any, Any]:
@@ -195,16 +229,17 @@ class Trial:
         """
         if running is not None:
             running.pause()
+        coroutine = self._run_async(pending, running)
         self.pending = pending
-        self.coroutine = self._run_async(pending, running)
+        self.coroutine = coroutine
         self._on_async(self)
-        return self.coroutine
+        return coroutine
 
     async def _run_async(self, pending: Any, running: RunningCall | None) -> Any:
         self.is_awaited = True
         try:
             if running is None:
-                await pending
+                await _settled(pending)
                 result = await self._one_async(is_set_up=True)
             else:
                 # The time between the call and its await is the caller's, not the call's.
@@ -220,10 +255,10 @@ class Trial:
             self.is_ended = True
         return result
 
-    async def _await_first(self, pending: Any, running: RunningCall) -> Any:
+    async def _await_first(self, pending: object, running: RunningCall) -> Any:
         try:
             with running.active():
-                result = await self._consume_async(running, await pending)
+                result = await self._consume_async(running, await _settled(pending))
         except BaseException as error:
             running.fail(error)
             raise
@@ -247,7 +282,11 @@ class Trial:
     async def _fast_block_async(self, calls: int, pending: type, kind: type) -> Any:
         """Make *calls* calls whose *pending* resolves to a *kind*, as `_fast_block` does."""
         recording, call, clock = self._schedule.recording, self._call, self._context.clock
-        before, append, deadline = recording.latency.count, recording.latency.append, self._schedule.deadline
+        before, append, deadline = (
+            recording.latency.count,
+            recording.latency.append,
+            self._schedule.deadline,
+        )
         result, started = None, clock()
         try:
             for _ in repeat(None, calls):
@@ -255,7 +294,7 @@ class Trial:
                 result = call()
                 if result.__class__ is not pending:
                     break
-                result = await result
+                result = await result  # type: ignore[misc]
                 ended = clock()
                 if result.__class__ is not kind:
                     break
@@ -269,7 +308,7 @@ class Trial:
             self._settle(recording, before, kind)
         if result.__class__ is kind:
             return result
-        return await self._await_first(_settled(result), self._begin(started))
+        return await self._await_first(result, self._begin(started))
 
     async def _consume_async(self, running: RunningCall, result: Any) -> Any:
         return result if self._is_body else await running.consume_async(result)
@@ -286,6 +325,8 @@ class Trial:
                 coroutine.close()
 
 
-async def _settled(value: Any) -> Any:
+async def _settled(value: object) -> Any:
     """Return *value*, awaited where it is awaitable."""
-    return await value if inspect.isawaitable(value) else value
+    if inspect.isawaitable(value):
+        return await value
+    return value

@@ -4,7 +4,7 @@ Read by the names of fields, so that response objects and the same JSON in plain
 and no SDK is imported. What a response does not say is unknown, never 0.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Final
@@ -71,13 +71,10 @@ def read_stream_usage(items: Sequence[object]) -> Usage | None:
     """Return the usage that the *items* of a stream report together, or None."""
     if not items or has_no_usage(type(items[-1])):
         return None
-    added = [usage for item in items if (usage := _read_langchain(item)) is not None]
+    added = [found for item in items if (found := _read_langchain(item)) is not None]
     if added:
         return reduce(add, added)
-    usage: Usage | None = None
-    for item in items:
-        usage = _later(usage, item)
-    return usage
+    return reduce(_later, items, None)
 
 
 def _read_langchain(item: object) -> Usage | None:
@@ -124,9 +121,10 @@ def _tokens(usage: object) -> Usage | None:
         sent = _count(usage, output_name)
         if received is None or (sent is None and _count(usage, "total_tokens") is None):
             continue
-        read, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
+        read = _count(usage, "cache_read_input_tokens") or 0
+        written = _count(usage, "cache_creation_input_tokens") or 0
         if input_name == "input_tokens":  # Anthropic counts the cached ones beside, not inside
-            received += (read or 0) + (written or 0)
+            received += read + written
         cached = read or _cached(usage)
         return Usage(received, sent or 0, cached) if received or sent else None
     return None
@@ -170,7 +168,9 @@ def _model(response: object) -> str | None:
 def _cost(response: object, usage: object) -> float | None:
     """Return the dollars that the response states: litellm's own, or OpenRouter's field."""
     stated = (_get(_get(response, "_hidden_params"), "response_cost"), _get(usage, "cost"))
-    return next((float(x) for x in stated if isinstance(x, int | float) and not isinstance(x, bool)), None)
+    return next(
+        (float(x) for x in stated if isinstance(x, int | float) and not isinstance(x, bool)), None
+    )
 
 
 def as_usage(stated: object, reader: str) -> Usage | None:

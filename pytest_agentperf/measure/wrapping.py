@@ -3,7 +3,8 @@
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from pytest_agentperf.measure.call import RunningCall
 from pytest_agentperf.measure.stream import is_async_stream, is_sync_stream
@@ -30,7 +31,7 @@ def record_calls(func: Callable[..., Any], begin: Callable[[], RunningCall]) -> 
 def is_coroutine_function(func: object) -> bool:
     """Return whether calling *func* gives a coroutine: also of partials and callable objects."""
     return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(
-        getattr(type(func), "__call__", None)
+        getattr(func, "__call__", None)  # noqa: B004 -- of callable objects
     )
 
 
@@ -42,7 +43,9 @@ def _copy_name(func: Callable[..., Any]) -> Callable[[Callable[..., Any]], Calla
     return functools.wraps(func, assigned, updated)
 
 
-def _wrap_coroutine(func: Callable[..., Any], begin: Callable[[], RunningCall]) -> Callable[..., Any]:
+def _wrap_coroutine(
+    func: Callable[..., Any], begin: Callable[[], RunningCall]
+) -> Callable[..., Any]:
     @_copy_name(func)
     async def measured(*args: Any, **kwargs: Any) -> Any:
         return await _finish(begin(), lambda: func(*args, **kwargs))
@@ -69,7 +72,9 @@ def _returned(running: RunningCall, result: Any) -> Any:
     return result
 
 
-def _wrap_function(func: Callable[..., Any], begin: Callable[[], RunningCall]) -> Callable[..., Any]:
+def _wrap_function(
+    func: Callable[..., Any], begin: Callable[[], RunningCall]
+) -> Callable[..., Any]:
     @_copy_name(func)
     def measured(*args: Any, **kwargs: Any) -> Any:
         running = begin()
@@ -86,12 +91,14 @@ def _wrap_function(func: Callable[..., Any], begin: Callable[[], RunningCall]) -
     return measured
 
 
-def _wrap_generator(func: Callable[..., Any], begin: Callable[[], RunningCall]) -> Callable[..., Any]:
+def _wrap_generator(
+    func: Callable[..., Any], begin: Callable[[], RunningCall]
+) -> Callable[..., Any]:
     @_copy_name(func)
     def measured(*args: Any, **kwargs: Any) -> Iterator[Any]:
         running = begin()
         try:
-            result = yield from running.iterate(func(*args, **kwargs))
+            yield from running.iterate(func(*args, **kwargs))
         except GeneratorExit:  # the consumer had enough: no error of the call
             running.end()
             raise
@@ -99,7 +106,6 @@ def _wrap_generator(func: Callable[..., Any], begin: Callable[[], RunningCall]) 
             running.fail(error)
             raise
         running.end()
-        return result
 
     return measured
 
@@ -146,7 +152,7 @@ class MeasuredStream:
 
     def __next__(self) -> Any:
         try:
-            return next(self._items)  # type: ignore[call-overload]
+            return next(self._items)
         except StopIteration:
             self._end(None)
             raise
@@ -156,7 +162,7 @@ class MeasuredStream:
 
     async def __anext__(self) -> Any:
         try:
-            return await anext(self._items)  # type: ignore[call-overload]
+            return await anext(self._items)
         except StopAsyncIteration:
             self._end(None)
             raise
@@ -164,21 +170,31 @@ class MeasuredStream:
             self._end(error)
             raise
 
-    def __enter__(self) -> "MeasuredStream":
+    def __enter__(self) -> Self:
         self._stream.__enter__()
         return self
 
-    def __exit__(self, *error: Any) -> Any:
-        self._end(error[1])
-        return self._stream.__exit__(*error)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Any:
+        self._end(error)
+        return self._stream.__exit__(kind, error, traceback)
 
-    async def __aenter__(self) -> "MeasuredStream":
+    async def __aenter__(self) -> Self:
         await self._stream.__aenter__()
         return self
 
-    async def __aexit__(self, *error: Any) -> Any:
-        self._end(error[1])
-        return await self._stream.__aexit__(*error)
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Any:
+        self._end(error)
+        return await self._stream.__aexit__(kind, error, traceback)
 
     def _end(self, error: BaseException | None) -> None:
         """Record the end of the call, once."""

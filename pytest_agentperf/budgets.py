@@ -1,0 +1,174 @@
+"""Budgets of a session: which tests are measured, and what holds for each.
+
+PYTEST_DONT_REWRITE
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+
+from pytest_agentperf.core.errors import AgentPerfError, BudgetError, UnknownNameError
+from pytest_agentperf.core.usage import Price
+from pytest_agentperf.judge.budgetfile import BudgetFile, read_budget_file
+from pytest_agentperf.judge.limits import Layer, Limit, ResolvedLimits, merge_layers, parse_limit
+from pytest_agentperf.judge.verdict import needed_rounds
+from pytest_agentperf.marks import marker_layers
+from pytest_agentperf.options import Settings
+
+__all__ = ["FIXTURES", "Budgets", "is_body", "is_one_call", "open_budgets"]
+
+TIMING_FIXTURES: Final = frozenset({"perf_timer"})
+"""Fixtures that time calls themselves: the body of a test with one is not a call."""
+
+FIXTURES: Final = TIMING_FIXTURES | {"perf_llm_server"}
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """The budgets that the user stated for this session.
+
+    Attributes:
+        file: The budget file, or None.
+        environment: The environment in force, or None.
+        is_guessed: Whether it was taken because `$CI` is set.
+        overrides: The limits of `--perf-set`.
+    """
+
+    file: BudgetFile | None
+    environment: str | None
+    is_guessed: bool
+    overrides: Layer
+
+    @property
+    def prices(self) -> dict[str, Price]:
+        """The user's prices by model."""
+        return dict(self.file.prices) if self.file else {}
+
+    def header(self) -> str | None:
+        """Return the line that says which budgets hold, None without a file."""
+        if self.file is None:
+            return None
+        why = " (because $CI is set)" if self.is_guessed else ""
+        where = f", environment {self.environment}{why}" if self.environment else ""
+        return f"agentperf: budgets {self.file.name}{where}"
+
+    def is_measured(self, item: pytest.Item) -> bool:
+        """Return whether *item* is measured: by a fixture, a marker or a pattern of the file."""
+        if not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+            return True
+        if item.get_closest_marker("perf") or item.get_closest_marker("perf_budget"):
+            return True
+        if self.file is None:
+            return False
+        return any(pattern.matches(item.nodeid) for pattern in self.file.patterns(self.environment))
+
+    def unmatched(self, items: Sequence[pytest.Item]) -> list[str]:
+        """Return the patterns of the file that match none of *items*."""
+        if self.file is None:
+            return []
+        nodeids = [item.nodeid for item in items]
+        return [
+            pattern.text
+            for pattern in self.file.patterns(self.environment)
+            if not any(map(pattern.matches, nodeids))
+        ]
+
+    def resolve(self, item: pytest.Item, errors: list[str]) -> ResolvedLimits:
+        """Return what holds for *item*; what cannot be meant goes into *errors*."""
+        markers = list(marker_layers(item, errors.append))
+        layers: Iterable[Layer] = markers
+        if self.file is not None:
+            layers = self.file.layers(
+                item.nodeid,
+                lambda name: item.get_closest_marker(name) is not None,
+                markers,
+                self.environment,
+            )
+        resolved = merge_layers([*layers, self.overrides])
+        if is_one_call(item, resolved):
+            stated = [limit for layer in markers for limit in layer.limits.values() if limit]
+            errors += [_explain_one_call(limit) for limit in stated if limit.metric.percentile]
+        return resolved
+
+
+def is_one_call(item: pytest.Item, limits: ResolvedLimits) -> bool:
+    """Return whether the one call of *item* is its body, so that it has no percentiles."""
+    return (
+        is_body(item)
+        and limits.effort.rounds in {None, 1}
+        and not hasattr(getattr(item, "obj", None), "hypothesis")
+    )
+
+
+def is_body(item: pytest.Item) -> bool:
+    """Return whether *item*, which is measured, times nothing but its own body."""
+    return TIMING_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def _explain_one_call(limit: Limit) -> str:
+    name = limit.metric.name
+    rounds = needed_rounds([limit])
+    return (
+        f"{limit.source}: {name} needs {rounds} calls and the body of this test is one; state"
+        f" latency= for that one call, or add @pytest.mark.perf(rounds={rounds})"
+    )
+
+
+def open_budgets(settings: Settings) -> Budgets:
+    """Return the budgets that *settings* name.
+
+    Raises:
+        pytest.UsageError: The file cannot be read or is wrong, or the environment is unknown.
+    """
+    try:
+        file = None if settings.budget is None else read_budget_file(settings.budget)
+        environment, is_guessed = _choose_environment(file, settings.env)
+        return Budgets(file, environment, is_guessed, _read_overrides(settings.limits))
+    except OSError as error:
+        raise pytest.UsageError(
+            f"--perf-budget {settings.budget}: cannot be read: {error.strerror or error}"
+        ) from error
+    except AgentPerfError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _choose_environment(file: BudgetFile | None, name: str | None) -> tuple[str | None, bool]:
+    """Return the environment in force, and whether `$CI` chose it."""
+    known = file.environments if file else {}
+    if name is not None:
+        if name not in known:
+            where = (
+                f"environment of {file.name}" if file else "environment (no budget file is given)"
+            )
+            raise UnknownNameError(where, name, known)
+        return name, False
+    if "ci" in known and os.environ.get("CI"):
+        return "ci", True
+    return None, False
+
+
+def _read_overrides(limits: Sequence[str]) -> Layer:
+    """Return the layer that `--perf-set` states: for every test where it applies."""
+    parsed: dict[str, Limit | None] = {}
+    for text in limits:
+        name, equals, value = text.partition("=")
+        source = f"--perf-set {text}"
+        if not equals:
+            raise BudgetError(f"{source}: expected METRIC=LIMIT, as in --perf-set p95=1s")
+        try:
+            metric, limit = parse_limit(name.strip(), _number(value), source, is_stated=False)
+        except ValueError as error:
+            raise BudgetError(f"{source}: {error}") from error
+        parsed[metric] = limit
+    return Layer(parsed)
+
+
+def _number(text: str) -> str | float:
+    """Return *text* as a bare number where it is one."""
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip()

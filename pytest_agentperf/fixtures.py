@@ -1,0 +1,57 @@
+"""The fixtures: session-scoped doors to the running test.
+
+A function-scoped fixture would fail hypothesis's health check, so each of these is made once and
+finds the running test when it is used. What they need is imported when they are first asked for.
+
+PYTEST_DONT_REWRITE
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
+
+import pytest
+
+from pytest_agentperf.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_agentperf.integrations.llm_server import LLMServer
+    from pytest_agentperf.measure.timer import PerfTimer
+    from pytest_agentperf.session import PerfSession
+
+__all__ = ["SESSION", "perf_llm_server", "perf_timer"]
+
+SESSION: "Final[pytest.StashKey[PerfSession]]" = pytest.StashKey()
+"""Where the session's state is kept, in `config.stash`, once there is any."""
+
+
+@pytest.fixture(scope="session")
+def perf_timer(pytestconfig: pytest.Config) -> "PerfTimer":
+    """Time calls: give it a function and its arguments, and await what an async one returns."""
+    from pytest_agentperf.measure.timer import PerfTimer
+
+    session = pytestconfig.stash.get(SESSION, None)
+    if session is None:
+        raise UsageError(
+            "perf_timer was requested while the tests run; name it as an argument of the test"
+        )
+    return PerfTimer(session.current)
+
+
+@pytest.fixture(scope="session")
+def perf_llm_server() -> "Iterator[Callable[..., LLMServer]]":
+    """Start OpenAI-compatible servers on loopback: `perf_llm_server(ttft="50ms").url`."""
+    from pytest_agentperf.integrations.llm_server import LLMServer
+
+    # A server goes with the last reference to it, or here: a suite may start thousands.
+    servers: WeakSet[LLMServer] = WeakSet()
+
+    def start(**options: Any) -> LLMServer:
+        server = LLMServer(**options).start()
+        servers.add(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.close()

@@ -1,0 +1,146 @@
+"""Spending: the tokens and the dollars of all calls under one label, as far as they are known."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pytest_agentperf.core.sample import Sample
+from pytest_agentperf.core.usage import Price, Usage
+from pytest_agentperf.measure.cost import explain_unknown_cost, price_usage
+from pytest_agentperf.measure.usage import as_usage, read_usage
+
+__all__ = ["Spending", "UsageReading"]
+
+_TOKENS: Final = ("tokens_per_call", "input_tokens_per_call", "output_tokens_per_call")
+_COST: Final = ("cost_per_call", "cost_total")
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReading:
+    """How usage and cost are read from a response.
+
+    Attributes:
+        usage: The user's reader, instead of the one for known responses.
+        cost: The user's price of a response, in dollars.
+        prices: The user's prices by model.
+        wants_cost: Whether anybody asks for costs, which takes looking prices up.
+    """
+
+    usage: Callable[[Any], object] | None = None
+    cost: Callable[[Any], float | None] | None = None
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    wants_cost: bool = False
+
+
+class Spending:
+    """Adds up what calls used; every call is read once, or missed."""
+
+    def __init__(self) -> None:
+        self._usage = {name: Sample(lowest=1) for name in _TOKENS}
+        self._cost = Sample(lowest=1e-9)
+        self._missed: Counter[str] = Counter()
+        self._reasons: dict[str, str] = {}
+
+    @property
+    def tokens(self) -> float:
+        """Tokens of all calls, as far as they are known."""
+        return self._usage["tokens_per_call"].sum
+
+    @property
+    def dollars(self) -> float:
+        """Dollars of all calls, as far as they are known."""
+        return self._cost.sum
+
+    @property
+    def most_tokens(self) -> float:
+        """The most tokens that one call took; 0 before any."""
+        sample = self._usage["tokens_per_call"]
+        return sample.max if sample.count else 0.0
+
+    @property
+    def most_dollars(self) -> float:
+        """The most dollars that one call took; 0 before any."""
+        return self._cost.max if self._cost.count else 0.0
+
+    def why_unknown(self, name: str) -> str:
+        """Return why the metric *name* of some call is unknown, empty where it is known."""
+        return self._reasons.get(name, "")
+
+    def read(
+        self,
+        response: object,
+        subject: str,
+        reading: UsageReading,
+        *,
+        streamed: Usage | None = None,
+    ) -> Usage | None:
+        """Record the usage and the cost that *response* reports, and return the usage.
+
+        Args:
+            response: What the call returned.
+            subject: What was called, for messages.
+            reading: How to read it.
+            streamed: What the items of a stream reported.
+        """
+        if reading.usage is not None:
+            usage = as_usage(reading.usage(response), getattr(reading.usage, "__name__", "…"))
+        else:
+            usage = streamed or read_usage(response)
+        if usage is None:
+            self.miss(type(response), subject)
+        else:
+            self._add(usage)
+        states_cost = reading.cost is not None or (usage is not None and usage.cost is not None)
+        if reading.wants_cost or states_cost:
+            self._add_cost(usage, reading, response)
+        return usage
+
+    def _add(self, usage: Usage) -> None:
+        known = (usage.total_tokens, usage.input_tokens, usage.output_tokens)
+        for name, number in zip(_TOKENS, known, strict=True):
+            if number is None:
+                self._miss(name, "usage= returned only a total; return a pair (input, output)")
+            else:
+                self._usage[name].add(number)
+
+    def _add_cost(self, usage: Usage | None, reading: UsageReading, response: object) -> None:
+        if reading.cost is not None:
+            dollars, reason = reading.cost(response), "cost= returned None"
+        else:
+            dollars = price_usage(usage, reading.prices) if usage else None
+            reason = "" if dollars is not None else explain_unknown_cost(usage)
+        if dollars is not None:
+            self._cost.add(float(dollars))
+            return
+        for name in _COST:
+            self._miss(name, reason)
+
+    def miss(self, kind: type, subject: str, calls: int = 1) -> None:
+        """Record that *calls* calls returned a *kind* that reports no usage."""
+        origin = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+        returned = "None" if kind is type(None) else f"{origin}{kind.__qualname__}"
+        reason = (
+            f"{subject} returned {returned}, which reports no usage;"
+            " give perf_timer.configure(usage=…)"
+        )
+        for name in _TOKENS:
+            self._miss(name, reason, calls)
+
+    def _miss(self, name: str, reason: str, calls: int = 1) -> None:
+        self._missed[name] += calls
+        self._reasons.setdefault(name, reason)
+
+    def samples(self) -> dict[str, Sample]:
+        """Return what is known of each call, by metric."""
+        found = {name: sample for name, sample in self._usage.items() if sample.count}
+        return {**found, "cost_per_call": self._cost} if self._cost.count else found
+
+    def unknown(self, calls: int) -> dict[str, str]:
+        """Return why metrics are unknown for some of *calls* calls, by metric."""
+        return {
+            name: f"{missed} of {calls} calls: {self._reasons[name]}"
+            if missed < calls
+            else self._reasons[name]
+            for name, missed in self._missed.items()
+        }

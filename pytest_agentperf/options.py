@@ -1,0 +1,108 @@
+"""Options: what the command line and the ini file say, resolved once.
+
+PYTEST_DONT_REWRITE
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+__all__ = ["Settings", "add_options", "is_narrowed", "read_settings"]
+
+_BUDGET = "File with budgets (TOML): pytest --perf-budget budgets.toml"
+_ENV = "Environment of the budget file; 'ci' where $CI is set and the file has it"
+_STRICT = "Fail where a budget could not be decided or a pattern of the file matches no test"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for one session.
+
+    Attributes:
+        budget: The budget file, or None.
+        env: The environment that was asked for, or None.
+        limits: Limits as `METRIC=LIMIT`, for every measured test.
+        strict: Whether an undecided budget fails its test.
+        quick: Whether each call is made once and times are not judged.
+        junit: Whether numbers become properties of JUnit reports.
+    """
+
+    budget: Path | None
+    env: str | None
+    limits: tuple[str, ...]
+    strict: bool
+    quick: bool
+    junit: bool
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the command line options and the ini keys."""
+    group = parser.getgroup("agentperf", "performance of agents")
+    # The flags default to None, so that a value in the ini file is seen.
+    group.addoption("--perf-budget", metavar="FILE", default=None, help=_BUDGET)
+    group.addoption("--perf-env", metavar="NAME", default=None, help=_ENV)
+    group.addoption(
+        "--perf-set",
+        metavar="METRIC=LIMIT",
+        action="append",
+        default=None,
+        help="Limit for every measured test, over all others: --perf-set p95=1s",
+    )
+    group.addoption("--perf-strict", action="store_true", default=None, help=_STRICT)
+    group.addoption(
+        "--perf-quick",
+        action="store_true",
+        default=False,
+        help="Call once and judge no times: a smoke test of the measured tests",
+    )
+    parser.addini("perf_budget", _BUDGET, default=None)
+    parser.addini("perf_env", _ENV, default=None)
+    parser.addini("perf_strict", _STRICT, type="bool", default=False)
+    parser.addini(
+        "perf_junit",
+        "Write measured numbers as properties into JUnit reports",
+        type="bool",
+        default=True,
+    )
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Return the settings of the session: flag over ini file over default."""
+    flag = config.getoption("perf_budget")
+    written = flag or config.getini("perf_budget") or None
+    base = (
+        config.invocation_params.dir if flag else (config.inipath or config.rootpath / "_").parent
+    )
+    strict = config.getoption("perf_strict")
+    return Settings(
+        budget=None if written is None else base / written,
+        env=config.getoption("perf_env") or config.getini("perf_env") or None,
+        limits=tuple(config.getoption("perf_set") or ()),
+        strict=bool(config.getini("perf_strict") if strict is None else strict),
+        quick=bool(config.getoption("perf_quick")),
+        junit=bool(config.getini("perf_junit")),
+    )
+
+
+_NARROWING = (
+    "keyword",
+    "markexpr",
+    "lf",
+    "deselect",
+    "ignore",
+    "ignore_glob",
+    "stepwise",
+    "stepwise_skip",
+)
+
+
+def is_narrowed(config: pytest.Config) -> bool:
+    """Return whether the user asked for a part of the tests only."""
+    told: Any = getattr(config, "workerinput", {}).get("agentperf_narrowed")
+    if told is not None:  # a worker of xdist gets its controller's paths as arguments
+        return bool(told)
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
+        return True
+    return any(config.getoption(name, None) for name in _NARROWING)

@@ -1,0 +1,127 @@
+"""The plugin's entry point: registers what is always there and wakes the rest when it is needed.
+
+PYTEST_DONT_REWRITE
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+# Imported now, so that the clock is bound before any test can replace it.
+from pytest_agentperf.core import clock as _clock  # noqa: F401
+from pytest_agentperf.fixtures import SESSION, perf_llm_server, perf_timer
+from pytest_agentperf.options import add_options, is_narrowed
+
+if TYPE_CHECKING:
+    from pytest_agentperf.session import PerfSession
+
+__all__ = ["perf_llm_server", "perf_timer"]
+
+_MARKERS: Final = (
+    (
+        "perf_budget(label=None, /, **limits): fail the test where a metric is beyond its limit,"
+        ' as in perf_budget(p95="200ms", tokens_per_call=1000).'
+    ),
+    (
+        "perf(rounds=, warmup=, max_time=, max_calls=, max_tokens=, max_cost=): how to measure the"
+        " test; rounds repeats the body of a test without perf_timer."
+    ),
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add options and ini keys."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers."""
+    for line in _MARKERS:
+        config.addinivalue_line("markers", line)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Read the budgets that options name, so that a mistake ends the run before any test."""
+    _wake_if_named(session.config)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say which budgets hold."""
+    _wake_if_named(config)
+    session = config.stash.get(SESSION, None)
+    return session.budgets.header() if session else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the measured tests before `-m` deselects; wake up where there are any."""
+    if SESSION not in config.stash and not any(map(_asks, items)):
+        return
+    session = _wake(config)
+    has_measured = session.select(config, items)
+    if has_measured:
+        _register_runtime(config, session)
+    if (has_measured or session.unmatched) and not _is_worker(config):
+        _register_reporter(config, session)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Resolve what holds for the selected tests, so that a mistake ends the run before any."""
+    awake = session.config.stash.get(SESSION, None)
+    if awake is not None:
+        awake.prepare(session.items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Prepare the controller of xdist, which collects nothing itself, and tell the worker."""
+    _register_reporter(node.config, _wake(node.config))
+    node.workerinput["agentperf_narrowed"] = is_narrowed(node.config)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send what a worker of xdist knows to its controller."""
+    awake = session.config.stash.get(SESSION, None)
+    if awake is not None and _is_worker(session.config):
+        session.config.workeroutput["agentperf"] = awake.worker_output()  # type: ignore[attr-defined]
+
+
+def _asks(item: pytest.Item) -> bool:
+    """Return whether *item* itself asks to be measured."""
+    if any(name.startswith("perf_") for name in getattr(item, "fixturenames", ())):
+        return True
+    return any(mark.name in {"perf", "perf_budget"} for mark in item.iter_markers())
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def _wake_if_named(config: pytest.Config) -> None:
+    """Wake up where an option asks for it, whatever the tests are."""
+    named = ("perf_budget", "perf_env", "perf_set")
+    if any(config.getoption(name) for name in named) or config.getini("perf_budget"):
+        _wake(config)
+
+
+def _wake(config: pytest.Config) -> "PerfSession":
+    """Return the state of this session, made at the first need of it."""
+    awake = config.stash.get(SESSION, None)
+    if awake is None:
+        from pytest_agentperf.session import PerfSession
+
+        config.stash[SESSION] = awake = PerfSession(config)
+    return awake
+
+
+def _register_runtime(config: pytest.Config, session: "PerfSession") -> None:
+    from pytest_agentperf.runtime import Runtime
+
+    config.pluginmanager.register(Runtime(session), "agentperf-runtime")
+
+
+def _register_reporter(config: pytest.Config, session: "PerfSession") -> None:
+    from pytest_agentperf.reporter import Reporter
+
+    if not config.pluginmanager.has_plugin("agentperf-reporter"):
+        config.pluginmanager.register(Reporter(session), "agentperf-reporter")

@@ -1,0 +1,1 @@
+"""Frozen records become text; nothing is measured or decided here."""

@@ -1,0 +1,244 @@
+"""Records: what one test measured and what came of it, frozen, and as builtin types.
+
+Builtin types cross from an xdist worker to its controller and into JSON; anything else would end
+the session of xdist (execnet refuses it).
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+from pytest_agentperf.core.errors import EmptySampleError, FileFormatError
+from pytest_agentperf.core.measurement import Measurement
+from pytest_agentperf.core.metrics import QUANTITIES, find_metric
+from pytest_agentperf.judge.verdict import Verdict
+from pytest_agentperf.report.escape import valid_text
+
+__all__ = ["MeasurementRecord", "PerfRecord", "VerdictRecord", "make_record"]
+
+_STATISTICS: Final = ("min", "mean", "max", "stddev", "p50", "p90", "p95", "p99")
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRecord:
+    """One verdict.
+
+    Attributes:
+        status: `passed`, `warned`, `failed` or `undecided`.
+        metric: The metric's name.
+        label: The measurement's label, or None.
+        value: In the metric's base unit, or None where unknown.
+        limit: The limit, likewise; None where it only warns.
+        warn: The warning's limit, or None.
+        source: Where the limit came from.
+        sentence: All of it in words.
+    """
+
+    status: str
+    metric: str
+    label: str | None
+    value: float | None
+    limit: float | None
+    warn: float | None
+    source: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementRecord:
+    """One measurement.
+
+    Attributes:
+        label: Its label, or None.
+        subject: What was called.
+        calls: Recorded calls that ended.
+        errors: Those that raised.
+        metrics: Values by the metric's name, in base units.
+        unknown: Why a quantity is not known, by its name.
+        notes: What weakens the numbers.
+    """
+
+    label: str | None
+    subject: str
+    calls: int
+    errors: int
+    metrics: Mapping[str, float]
+    unknown: Mapping[str, str]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PerfRecord:
+    """What one test measured and what came of it.
+
+    Attributes:
+        nodeid: The test.
+        measurements: In order of the first use of each label.
+        verdicts: Worst first.
+        not_applicable: Limits for every test, on what this one does not record.
+        attempt: 1, more where the test was run again.
+    """
+
+    nodeid: str
+    measurements: Sequence[MeasurementRecord]
+    verdicts: Sequence[VerdictRecord]
+    not_applicable: int
+    attempt: int = 1
+
+    def to_builtin(self) -> dict[str, Any]:
+        """Return it as dicts, lists, strings and numbers of exactly those types."""
+        return {name: _builtin(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_builtin(cls, content: object) -> "PerfRecord":
+        """Return the record that `to_builtin` made *content* from.
+
+        Raises:
+            FileFormatError: *content* is nothing of the kind.
+        """
+        top = _fields(cls, content)
+        return cls(
+            nodeid=top["nodeid"],
+            measurements=[
+                MeasurementRecord(**_fields(MeasurementRecord, one)) for one in top["measurements"]
+            ],
+            verdicts=[VerdictRecord(**_fields(VerdictRecord, one)) for one in top["verdicts"]],
+            not_applicable=top["not_applicable"],
+            attempt=top["attempt"],
+        )
+
+
+def make_record(
+    nodeid: str,
+    measurements: Sequence[Measurement],
+    verdicts: Sequence[Verdict],
+    not_applicable: int,
+    attempt: int = 1,
+) -> PerfRecord:
+    """Return the record of a test."""
+    return PerfRecord(
+        nodeid=nodeid,
+        measurements=[_record_measurement(measurement) for measurement in measurements],
+        verdicts=[
+            VerdictRecord(
+                status=verdict.status.value,
+                metric=verdict.metric.name,
+                label=verdict.label,
+                value=verdict.value,
+                limit=verdict.limit.fail,
+                warn=verdict.limit.warn,
+                source=verdict.limit.source,
+                sentence=verdict.sentence,
+            )
+            for verdict in verdicts
+        ],
+        not_applicable=not_applicable,
+        attempt=attempt,
+    )
+
+
+def _record_measurement(measurement: Measurement) -> MeasurementRecord:
+    return MeasurementRecord(
+        label=measurement.label,
+        subject=measurement.subject,
+        calls=measurement.calls,
+        errors=measurement.errors,
+        metrics=dict(_metrics(measurement)),
+        unknown=dict(measurement.unknown),
+        notes=list(measurement.notes),
+    )
+
+
+def _metrics(measurement: Measurement) -> list[tuple[str, float]]:
+    """Return every number of *measurement* by the metric's name."""
+    names = []
+    for name in (*measurement.samples, *measurement.values):
+        if QUANTITIES[name].has_statistics:
+            names += [f"{name}_{statistic}" for statistic in _STATISTICS]
+        else:
+            names.append(name)
+    found = []
+    for name in dict.fromkeys(names):
+        with suppress(EmptySampleError):
+            found.append((name, measurement.value(find_metric(name))))
+    return found
+
+
+def _builtin(value: Any) -> Any:
+    """Return *value* with exactly builtin types and encodable text all the way down."""
+    if isinstance(value, Mapping):
+        return {valid_text(str(key)): _builtin(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_builtin(inner) for inner in value]
+    if isinstance(value, str):
+        return valid_text(str(value))
+    if value is None or isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, int) else float(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_mapping(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: (
+        isinstance(value, dict) and all(isinstance(k, str) and check(v) for k, v in value.items())
+    )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+def _is_optional(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or check(value)
+
+
+_CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
+    "nodeid": _is_text,
+    "status": _is_text,
+    "metric": _is_text,
+    "source": _is_text,
+    "sentence": _is_text,
+    "subject": _is_text,
+    "label": _is_optional(_is_text),
+    "value": _is_optional(_is_number),
+    "limit": _is_optional(_is_number),
+    "warn": _is_optional(_is_number),
+    "calls": _is_count,
+    "errors": _is_count,
+    "attempt": _is_count,
+    "not_applicable": _is_count,
+    "metrics": _is_mapping(_is_number),
+    "unknown": _is_mapping(_is_text),
+    "notes": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "measurements": _is_list,
+    "verdicts": _is_list,
+}
+
+
+def _fields(kind: type, content: object) -> dict[str, Any]:
+    """Return the fields of *kind* in *content*, each of which must be of its type."""
+    names = [field.name for field in fields(kind)]
+    if not isinstance(content, dict):
+        raise FileFormatError(
+            f"a record is {content!r:.60}; expected an object with {', '.join(names)}"
+        )
+    for name in names:
+        if name not in content or not _CHECKS[name](content[name]):
+            found = repr(content[name])[:60] if name in content else "nothing"
+            raise FileFormatError(
+                f"field {name!r} of a record is {found}; it was not written by this plugin"
+            )
+    return {name: content[name] for name in names}

@@ -1,0 +1,187 @@
+"""The terminal section: a line per measurement, worst first, and footnotes with cures."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_agentperf.core.metrics import Direction, find_metric
+from pytest_agentperf.core.units import format_quantity
+from pytest_agentperf.report.escape import plain_line
+from pytest_agentperf.report.record import MeasurementRecord, PerfRecord, VerdictRecord
+
+__all__ = ["Line", "summary_lines"]
+
+_WORST_FIRST: Final = ("failed", "undecided", "warned", "passed", "")
+_NO_BUDGET: Final = "measured"
+_SHOWN_BUDGETS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the section.
+
+    Attributes:
+        text: What it says.
+        status: The verdict that gives it its colour, or empty.
+    """
+
+    text: str
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One measurement of one test."""
+
+    status: str
+    test: str
+    calls: str
+    median: str
+    p95: str
+    budgets: str
+    verdicts: tuple[VerdictRecord, ...]
+    measurement: MeasurementRecord | None
+
+
+def summary_lines(
+    records: Sequence[PerfRecord], verbosity: int, lost: Sequence[str] = ()
+) -> list[Line]:
+    """Return the section for *records*; empty where there is nothing to say.
+
+    Args:
+        records: One per test.
+        verbosity: Negative: only what did not pass; positive: every metric.
+        lost: Node ids of tests whose process ended before they could report.
+    """
+    rows = sorted(_rows(records), key=lambda row: _WORST_FIRST.index(row.status))
+    shown = [row for row in rows if verbosity >= 0 or row.status not in {"passed", ""}]
+    notes: dict[str, int] = {}
+    lines = list(_table(shown, notes)) if shown else []
+    if verbosity > 0:
+        lines += _details(rows)
+    lines += [Line(f"[{number}] {note}") for note, number in notes.items()]
+    lines += [
+        Line(f"not measured: {plain_line(nodeid)} (its worker ended)", "undecided")
+        for nodeid in lost
+    ]
+    if records and (verbosity >= 0 or lines):
+        lines.append(Line(_totals(rows, records)))
+    return lines
+
+
+def _rows(records: Sequence[PerfRecord]) -> Iterator[_Row]:
+    """Return a row per measurement, and one per label whose limits had nothing to judge."""
+    for record in records:
+        labels = [measurement.label for measurement in record.measurements]
+        for measurement in record.measurements:
+            verdicts = tuple(v for v in record.verdicts if v.label == measurement.label)
+            yield _row(record, measurement.label, measurement, verdicts)
+        for label in {v.label for v in record.verdicts if v.label not in labels}:
+            verdicts = tuple(v for v in record.verdicts if v.label == label)
+            yield _row(record, label, None, verdicts)
+
+
+def _row(
+    record: PerfRecord,
+    label: str | None,
+    measurement: MeasurementRecord | None,
+    verdicts: tuple[VerdictRecord, ...],
+) -> _Row:
+    status = min((v.status for v in verdicts), key=_WORST_FIRST.index, default="")
+    metrics = measurement.metrics if measurement else {}
+    return _Row(
+        status=status,
+        test=plain_line(record.nodeid + (f"#{label}" if label else "")),
+        calls=str(measurement.calls) if measurement else "0",
+        median=_shown("latency_p50", metrics.get("latency_p50")),
+        p95=_shown("latency_p95", metrics.get("latency_p95")),
+        budgets=_budgets([v for v in verdicts if v.status == status]),
+        verdicts=verdicts,
+        measurement=measurement,
+    )
+
+
+def _budgets(verdicts: Sequence[VerdictRecord]) -> str:
+    """Return the first few *verdicts* in brief."""
+    brief = [_brief(verdict) for verdict in verdicts[:_SHOWN_BUDGETS]]
+    if len(verdicts) > _SHOWN_BUDGETS:
+        brief.append(f"{len(verdicts) - _SHOWN_BUDGETS} more")
+    return ", ".join(brief)
+
+
+def _shown(name: str, value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else format_quantity(value, find_metric(name).unit, digits)
+
+
+def _brief(verdict: VerdictRecord) -> str:
+    """Return value and limit of *verdict*: `p95 912 ms > 800 ms`."""
+    metric = find_metric(verdict.metric)
+    name = verdict.metric.removeprefix("latency_").replace("_", " ")
+    bound = verdict.warn if verdict.status == "warned" or verdict.limit is None else verdict.limit
+    if verdict.value is None or bound is None:
+        return f"{name} ?"
+    if metric.quantity.direction is Direction.UPPER:
+        sign = ">" if verdict.value > bound else "<="
+    else:
+        sign = "<" if verdict.value < bound else ">="
+    return (
+        f"{name} {_shown(verdict.metric, verdict.value)} {sign} {_shown(verdict.metric, bound, 6)}"
+    )
+
+
+def _table(rows: Sequence[_Row], notes: dict[str, int]) -> Iterator[Line]:
+    """Return the table of *rows*; what needs words goes into *notes* with its number."""
+    from tabulate import tabulate
+
+    cells = []
+    for row in rows:
+        marks = [notes.setdefault(note, len(notes) + 1) for note in _notes(row)]
+        status = " ".join((row.status or _NO_BUDGET, *(f"[{mark}]" for mark in marks)))
+        cells.append((status, row.calls, row.median, row.p95, row.budgets, row.test))
+    text = tabulate(
+        cells,
+        headers=("verdict", "calls", "median", "p95", "budgets", "test"),
+        colalign=("left", "right", "right", "right", "left", "left"),
+        disable_numparse=True,
+    )
+    header, rule, *body = text.splitlines()
+    yield Line(header)
+    yield Line(rule)
+    for line, row in zip(body, rows, strict=True):
+        yield Line(line.rstrip(), row.status)
+
+
+def _notes(row: _Row) -> Iterator[str]:
+    """Return the sentences that *row* needs: why it is not passed, what weakens it."""
+    yield from (plain_line(v.sentence) for v in row.verdicts if v.status in {"undecided", "warned"})
+    if row.measurement is not None:
+        yield from map(plain_line, row.measurement.notes)
+
+
+def _details(rows: Sequence[_Row]) -> Iterator[Line]:
+    """Return every verdict and every metric of *rows*, for a verbose run."""
+    for row in rows:
+        yield Line("")
+        yield Line(row.test, row.status)
+        for verdict in row.verdicts:
+            yield Line(f"  {verdict.status}: {plain_line(verdict.sentence)}", verdict.status)
+        if row.measurement is None:
+            continue
+        metrics = row.measurement.metrics.items()
+        if metrics:
+            yield Line("  " + ", ".join(f"{name} {_shown(name, value)}" for name, value in metrics))
+        for name, reason in row.measurement.unknown.items():
+            yield Line(f"  {name} unknown: {plain_line(reason)}")
+
+
+def _totals(rows: Sequence[_Row], records: Sequence[PerfRecord]) -> str:
+    """Return how many measurements came to what."""
+    counted = Counter(row.status or f"{_NO_BUDGET} without a budget" for row in rows)
+    statuses = (*_WORST_FIRST[:-1], f"{_NO_BUDGET} without a budget")
+    parts = [f"{counted[status]} {status}" for status in statuses if counted[status]]
+    ignored = sum(record.not_applicable for record in records)
+    if ignored:
+        parts.append(f"{ignored} limit{'s' * (ignored != 1)} not applicable")
+    noun = "measurement" if len(rows) == 1 else "measurements"
+    return f"{len(rows)} {noun}: " + ", ".join(parts) if parts else f"{len(rows)} {noun}"

@@ -1,0 +1,106 @@
+"""The reporter: gathers the records of a run, shows them, and keeps them for the next command.
+
+PYTEST_DONT_REWRITE
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from pytest_agentperf.core.errors import AgentPerfError
+from pytest_agentperf.report.record import PerfRecord
+from pytest_agentperf.report.runfile import LAST_RUN, write_run
+from pytest_agentperf.report.terminal import Line, summary_lines
+from pytest_agentperf.runtime import RECORD
+from pytest_agentperf.session import PerfSession
+
+__all__ = ["Reporter"]
+
+_COLOURS: Final = {
+    "failed": {"red": True},
+    "undecided": {"yellow": True},
+    "warned": {"yellow": True},
+    "passed": {"green": True},
+}
+
+
+class Reporter:
+    """Lives where reports arrive: in the only process, or in the controller of xdist.
+
+    Attributes:
+        measured: Tests that workers said they would measure.
+        unmatched: Patterns of the budget file that match no test.
+    """
+
+    def __init__(self, session: PerfSession) -> None:
+        self._session = session
+        # Tests fork; only the process that was configured may write.
+        self._pid = os.getpid()
+        self._records: dict[str, PerfRecord] = {}
+        self._crashed: list[str] = []
+        self._broken: list[str] = []
+        self.measured: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the record that a report carries."""
+        content = getattr(report, RECORD, None)
+        if content is not None:
+            self._take(report.nodeid, content)
+        elif report.when not in {"setup", "call", "teardown"}:  # the worker of the test crashed
+            self._crashed.append(report.nodeid)
+
+    def _take(self, nodeid: str, content: object) -> None:
+        try:
+            self._records[nodeid] = PerfRecord.from_builtin(content)
+        except AgentPerfError as error:
+            self._broken.append(f"{nodeid}: its record is unreadable: {error}")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what a worker of xdist sent when it ended."""
+        sent = getattr(node, "workeroutput", {}).get("agentperf", {})
+        self.measured.update(sent.get("measured", ()))
+        if sent.get("unmatched"):
+            self._session.unmatched = list(sent["unmatched"])
+
+    def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
+        """Write the section of this plugin."""
+        lines = self._lines(config.get_verbosity())
+        if not lines:
+            return
+        terminalreporter.section("performance")
+        for line in lines:
+            terminalreporter.write_line(line.text, **_COLOURS.get(line.status, {}))
+
+    def _lines(self, verbosity: int) -> list[Line]:
+        lost = [nodeid for nodeid in self._crashed if nodeid in self.measured]
+        lines = summary_lines(list(self._records.values()), verbosity, lost)
+        lines += [
+            Line(f"warning: {sentence}", "warned")
+            for sentence in (
+                *self._session.explain_unmatched(self._session.unmatched),
+                *self._broken,
+            )
+        ]
+        return lines
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Keep the records of a whole run in the cache directory of pytest."""
+        if not self._records or os.getpid() != self._pid or exitstatus not in {0, 1}:
+            return
+        path = last_run_path(session.config)
+        if path is None:
+            return
+        try:
+            write_run(path, self._records.values())
+        except OSError as error:
+            self._broken.append(f"{path}: the run could not be kept: {error.strerror or error}")
+
+
+def last_run_path(config: pytest.Config) -> Path | None:
+    """Return where the last run is kept, None without the cache provider of pytest."""
+    cache = getattr(config, "cache", None)
+    return None if cache is None else Path(cache.mkdir("agentperf")) / LAST_RUN

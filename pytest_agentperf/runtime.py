@@ -1,0 +1,61 @@
+"""The hooks that run where a test is measured; a session without one never registers them.
+
+PYTEST_DONT_REWRITE
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from pytest_agentperf.report.record import PerfRecord
+from pytest_agentperf.session import PerfSession, junit_properties
+
+__all__ = ["Runtime"]
+
+RECORD = "_agentperf"
+"""The attribute of a test report that carries the record, as builtin types."""
+
+
+class Runtime:
+    """Measures the call phase of measured tests and attaches what came of it to the report."""
+
+    def __init__(self, session: PerfSession) -> None:
+        self._session = session
+        self._records: dict[str, dict[str, Any]] = {}
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Measure the call phase; fail it where a budget is exceeded."""
+        self._session.begin(item)
+        try:
+            result = yield
+        except BaseException as error:
+            self._keep(item, self._session.end(raised=error)[0])
+            raise
+        record, message = self._session.end(raised=None)
+        self._keep(item, record)
+        if message:
+            pytest.fail(message, pytrace=False)
+        return result
+
+    def _keep(self, item: pytest.Item, record: PerfRecord | None) -> None:
+        """Keep *record* for the report of *item*."""
+        if record is None:
+            return
+        self._records[item.nodeid] = record.to_builtin()
+        if self._session.settings.junit:
+            others = [pair for pair in item.user_properties if not pair[0].startswith("agentperf.")]
+            item.user_properties[:] = [*others, *junit_properties(record)]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Attach the record to the report of the call phase; subtests have reports of their own."""
+        report = yield
+        if call.when == "call" and type(report) is pytest.TestReport:
+            record = self._records.pop(item.nodeid, None)
+            if record is not None:
+                setattr(report, RECORD, record)
+        return report

@@ -1,0 +1,246 @@
+"""The session: measures the tests that ask for it, judges them, and keeps their records.
+
+PYTEST_DONT_REWRITE
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import pytest
+
+from pytest_agentperf.announce import announce
+from pytest_agentperf.body import measured_body
+from pytest_agentperf.budgets import Budgets, is_body, is_one_call, open_budgets
+from pytest_agentperf.core.clock import REAL_TIME
+from pytest_agentperf.core.effort import Effort
+from pytest_agentperf.core.errors import UsageError
+from pytest_agentperf.core.units import Unit
+from pytest_agentperf.judge.limits import Limit, ResolvedLimits
+from pytest_agentperf.judge.verdict import Status, Verdict, is_open, judge, needed_rounds
+from pytest_agentperf.measure.rounds import Plan
+from pytest_agentperf.measure.timings import Timings
+from pytest_agentperf.options import Settings, is_narrowed, read_settings
+from pytest_agentperf.report.record import PerfRecord, make_record
+
+__all__ = ["PerfSession"]
+
+_ROUNDS: Final = 5
+_MAX_CALLS: Final = 1000
+_MAX_TIME: Final = 5.0
+_MAX_TIME_OF_PERCENTILES: Final = 60.0
+_TIMES: Final = frozenset({Unit.SECONDS, Unit.RATE})
+
+
+@dataclass(slots=True)
+class _RunningTest:
+    """The measured test whose call phase runs.
+
+    Attributes:
+        item: The test.
+        limits: What it is held to.
+        timings: What it has timed.
+        cleanup: Puts everything back that was replaced for it.
+        dropped: Limits that cannot apply to it.
+    """
+
+    item: pytest.Item
+    limits: ResolvedLimits
+    timings: Timings
+    dropped: int
+    cleanup: ExitStack = field(default_factory=ExitStack)
+
+
+class PerfSession:
+    """What the plugin knows during one run of pytest.
+
+    Args:
+        config: Of the session.
+
+    Attributes:
+        settings: The resolved options.
+        budgets: The budgets that hold.
+        unmatched: Patterns of the budget file that match no test, where that is a mistake.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.settings: Settings = read_settings(config)
+        self.budgets: Budgets = open_budgets(self.settings)
+        self.unmatched: list[str] = []
+        self._config = config
+        workers = getattr(config, "workerinput", {}).get("workercount", 1)
+        self._conditions = f"{workers} xdist workers" if workers > 1 else ""
+        self._limits: dict[str, ResolvedLimits] = {}
+        self._attempts: dict[str, int] = {}
+        self._running: _RunningTest | None = None
+
+    def worker_output(self) -> dict[str, list[str]]:
+        """Return what a worker of xdist sends when it ends: builtin types alone."""
+        return {"measured": list(self._limits), "unmatched": self.unmatched}
+
+    def select(self, config: pytest.Config, items: Sequence[pytest.Item]) -> bool:
+        """Mark the measured ones of *items*, which are all that were collected.
+
+        Returns:
+            Whether there are any.
+
+        Raises:
+            pytest.UsageError: A pattern of the file matches no test, and the run is strict.
+        """
+        if not is_narrowed(config):
+            self.unmatched = self.budgets.unmatched(items)
+        if self.unmatched and self.settings.strict:
+            raise pytest.UsageError("\n".join(self.explain_unmatched(self.unmatched)))
+        measured = [item for item in items if self.budgets.is_measured(item)]
+        for item in measured:
+            item.add_marker(pytest.mark.perf)
+        return bool(measured)
+
+    def explain_unmatched(self, patterns: Sequence[str]) -> list[str]:
+        """Return a sentence for each of the *patterns* that matches no test."""
+        name = self.budgets.file.name if self.budgets.file else "the budget file"
+        return [
+            f'{name}: tests."{pattern}" matches no collected test; check the path and the spelling'
+            for pattern in patterns
+        ]
+
+    def prepare(self, items: Sequence[pytest.Item]) -> None:
+        """Resolve what holds for each measured one of *items*, which were selected to run.
+
+        Raises:
+            pytest.UsageError: A marker cannot be meant; all such markers are listed.
+        """
+        errors: list[str] = []
+        for item in items:
+            if self.budgets.is_measured(item):
+                self._limits[item.nodeid] = self.budgets.resolve(item, errors)
+        if errors:
+            raise pytest.UsageError("\n".join(dict.fromkeys(errors)))
+
+    def current(self) -> Timings:
+        """Return the timings of the running test.
+
+        Raises:
+            UsageError: No measured test is in its call phase.
+        """
+        if self._running is None:
+            raise UsageError(
+                "perf_timer was used outside of the call of a measured test; use it in the test"
+                " itself, which names it as an argument, and not in a fixture"
+            )
+        return self._running.timings
+
+    def begin(self, item: pytest.Item) -> None:
+        """Begin to measure *item*, if it is measured: its call phase starts now."""
+        limits = self._limits.get(item.nodeid)
+        if limits is None:
+            return
+        kept = limits.keep(lambda limit: self._applies(item, limits, limit))
+        dropped = len(limits.items()) - len(kept.items())
+        timings = Timings(
+            lambda label, effort: self._plan(item, kept, label, effort),
+            self.budgets.prices,
+            REAL_TIME.clock,
+            wants_cost=any("cost" in limit.metric.name for _, limit in kept.items()),
+        )
+        self._running = _RunningTest(item, kept, timings, dropped)
+        if is_body(item):
+            self._running.cleanup.enter_context(measured_body(item, timings))
+
+    def _applies(self, item: pytest.Item, limits: ResolvedLimits, limit: Limit) -> bool:
+        """Return whether *limit* can be judged on *item* at all."""
+        if self.settings.quick and limit.metric.unit in _TIMES:
+            return False
+        return not (limit.metric.percentile and is_one_call(item, limits))
+
+    def _plan(
+        self, item: pytest.Item, limits: ResolvedLimits, label: str | None, stated: Effort
+    ) -> Plan:
+        """Return how often to call, from what is stated and what the limits need."""
+        effort = limits.effort.updated(stated)
+        judged = limits.of(label)
+        if is_body(item):
+            effort = Effort(rounds=1, warmup=0).updated(effort)
+        if self.settings.quick or hasattr(getattr(item, "obj", None), "hypothesis"):
+            effort = effort.updated(Effort(rounds=1, warmup=0))
+        asks_percentile = any(limit.metric.percentile is not None for limit in judged)
+        rounds = effort.rounds or needed_rounds(judged, _ROUNDS)
+        warmup = effort.warmup if effort.warmup is not None else int(effort.max_cost is None)
+        max_calls = effort.max_calls or max(_MAX_CALLS, rounds + warmup)
+        if effort.warmup is None:
+            warmup = max(min(warmup, max_calls - rounds), 0)
+        patience = _MAX_TIME_OF_PERCENTILES if asks_percentile or effort.rounds else _MAX_TIME
+        return Plan(
+            rounds=rounds,
+            warmup=warmup,
+            max_calls=max_calls,
+            max_time=effort.max_time if effort.max_time is not None else patience,
+            max_tokens=effort.max_tokens,
+            max_cost=effort.max_cost,
+            is_open=lambda measured: not effort.rounds and is_open(measured, judged),
+            announce=lambda sentence: announce(self._config, sentence),
+        )
+
+    def end(self, *, raised: BaseException | None) -> tuple[PerfRecord | None, str]:
+        """End the measured test.
+
+        Args:
+            raised: What its call phase raised, or None.
+
+        Returns:
+            Its record, and the message to fail it with; empty where it is as good as it was.
+        """
+        running, self._running = self._running, None
+        if running is None:
+            return None, ""
+        running.cleanup.__exit__(type(raised) if raised else None, raised, None)
+        unawaited = running.timings.close()
+        measurements = [
+            replace(measurement, conditions=self._conditions)
+            for measurement in running.timings.measurements()
+        ]
+        if raised is not None:
+            recorded = {m.label for m in measurements}
+            measured = running.limits.keep(
+                lambda limit: any(m.has(limit.metric) for m in measurements)
+            )
+            verdicts, ignored = judge(measurements, measured)
+            verdicts = [v for v in verdicts if v.label in recorded]
+            _explain_await(raised, running.timings.last_plain)
+        else:
+            verdicts, ignored = judge(measurements, running.limits)
+        nodeid = running.item.nodeid
+        self._attempts[nodeid] = attempt = self._attempts.get(nodeid, 0) + 1
+        record = make_record(nodeid, measurements, verdicts, ignored + running.dropped, attempt)
+        if raised is not None:
+            return record, ""
+        return record, "\n".join((*unawaited, *self._failures(verdicts)))
+
+    def _failures(self, verdicts: Sequence[Verdict]) -> list[str]:
+        """Return the sentences of the *verdicts* that fail a test."""
+        failing = {Status.FAILED}
+        if self.settings.strict:
+            failing.add(Status.UNDECIDED)
+        return [verdict.sentence for verdict in verdicts if verdict.status in failing]
+
+
+def _explain_await(error: BaseException, subject: str) -> None:
+    """Add the cure to the error of awaiting the result of a function that is not async."""
+    if subject and isinstance(error, TypeError) and "'await' expression" in str(error):
+        error.add_note(
+            f"perf_timer({subject}) returned the result itself, since {subject} returned nothing"
+            " that can be awaited; drop the await"
+        )
+
+
+def junit_properties(record: PerfRecord) -> list[tuple[str, Any]]:
+    """Return the numbers of *record* as properties of its test case."""
+    found: list[tuple[str, Any]] = []
+    for measurement in record.measurements:
+        prefix = f"agentperf.{measurement.label}." if measurement.label else "agentperf."
+        found.append((f"{prefix}calls", measurement.calls))
+        found += [(f"{prefix}{name}", float(value)) for name, value in measurement.metrics.items()]
+    if record.verdicts:
+        found.append(("agentperf.verdict", record.verdicts[0].status))
+    return found

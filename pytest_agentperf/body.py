@@ -16,45 +16,73 @@ from pytest_agentperf.measure.timings import Timings
 __all__ = ["measured_body"]
 
 
+class BodyOutcome:
+    """How the body of a test ended.
+
+    Attributes:
+        error: What it raised, also where unittest keeps that to itself; None for nothing.
+    """
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Note what is raised inside."""
+        try:
+            yield
+        except BaseException as error:
+            self.error = error
+            raise
+
+
 @contextmanager
-def measured_body(item: pytest.Item, timings: Timings) -> Iterator[None]:
+def measured_body(item: pytest.Item, timings: Timings) -> Iterator[BodyOutcome]:
     """Measure the body of *item* while it runs inside this context.
 
     The test function is replaced by one of the same kind and put back: a plain wrapper around a
     coroutine function would break the plugins that run it (agronholm/anyio, encode/starlette).
     An item that has no function is timed as a whole.
     """
+    outcome = BodyOutcome()
     function = getattr(item, "obj", None)
     examples = getattr(function, "hypothesis", None)
-    if examples is not None:
+    if not callable(function):
+        with _whole_item(timings):
+            yield outcome
+    elif examples is not None:
         original = examples.inner_test
         examples.inner_test = _each_example(original, timings)
         try:
-            yield
+            yield outcome
         finally:
             examples.inner_test = original
-    elif callable(function) and _is_async_unittest(item, function):
-        name = getattr(item, "originalname", None) or item.name
-        instance = item.instance  # type: ignore[attr-defined]
-        setattr(instance, name, _repeated(function, timings))
+    elif _is_async_unittest(item, function):
+        # unittest looks a coroutine function up on the instance instead of calling `item.obj`.
+        instance, name = item.instance, getattr(item, "originalname", item.name)  # type: ignore[attr-defined]
+        setattr(instance, name, _repeated(function, timings, outcome))
         try:
-            yield
+            yield outcome
         finally:
             delattr(instance, name)
-    elif callable(function):
-        item.obj = _repeated(function, timings)  # type: ignore[attr-defined]
+    else:
+        item.obj = _repeated(function, timings, outcome)  # type: ignore[attr-defined]
         try:
-            yield
+            yield outcome
         finally:
             item.obj = function  # type: ignore[attr-defined]
-    else:
-        running = timings.begin_body()
-        try:
-            yield
-        except BaseException as error:
-            running.fail(error)
-            raise
-        running.end()
+
+
+@contextmanager
+def _whole_item(timings: Timings) -> Iterator[None]:
+    """Record what runs inside as one call."""
+    running = timings.begin_body()
+    try:
+        yield
+    except BaseException as error:
+        running.fail(error)
+        raise
+    running.end()
 
 
 def _is_async_unittest(item: pytest.Item, function: Callable[..., Any]) -> bool:
@@ -62,19 +90,23 @@ def _is_async_unittest(item: pytest.Item, function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) and hasattr(item.instance, "_callTestMethod")  # type: ignore[attr-defined]
 
 
-def _repeated(function: Callable[..., Any], timings: Timings) -> Callable[..., Any]:
+def _repeated(
+    function: Callable[..., Any], timings: Timings, outcome: BodyOutcome
+) -> Callable[..., Any]:
     """Return *function* called as often as the test's plan asks."""
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def measured_async(*args: Any, **kwargs: Any) -> Any:
-            return await timings.run_body(functools.partial(function, *args, **kwargs))
+            with outcome.watch():
+                return await timings.run_body(functools.partial(function, *args, **kwargs))
 
         return measured_async
 
     @functools.wraps(function)
     def measured(*args: Any, **kwargs: Any) -> Any:
-        return timings.run_body(functools.partial(function, *args, **kwargs))
+        with outcome.watch():
+            return timings.run_body(functools.partial(function, *args, **kwargs))
 
     return measured
 

@@ -65,11 +65,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _register_reporter(config, session)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Resolve what holds for the selected tests, so that a mistake ends the run before any."""
     awake = session.config.stash.get(SESSION, None)
-    if awake is not None:
-        awake.prepare(session.items)
+    errors = awake.prepare(session.items) if awake is not None else []
+    if errors and _is_worker(session.config):
+        _fail_collection(session, "\n".join(errors))
+    elif errors:
+        raise pytest.UsageError("\n".join(errors))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -95,6 +99,13 @@ def _asks(item: pytest.Item) -> bool:
 
 def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
+
+
+def _fail_collection(session: pytest.Session, message: str) -> None:
+    """End the run of a worker of xdist: its controller does not survive a usage error there."""
+    report = pytest.CollectReport("agentperf", "failed", message, [])
+    session.config.hook.pytest_collectreport(report=report)
+    session.items.clear()
 
 
 def _wake_if_named(config: pytest.Config) -> None:

@@ -3,6 +3,7 @@
 PYTEST_DONT_REWRITE
 """
 
+import unittest
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_agentperf.announce import announce
-from pytest_agentperf.body import measured_body
+from pytest_agentperf.body import BodyOutcome, measured_body
 from pytest_agentperf.budgets import Budgets, is_body, is_one_call, open_budgets
 from pytest_agentperf.core.clock import REAL_TIME
 from pytest_agentperf.core.effort import Effort
@@ -43,6 +44,7 @@ class _RunningTest:
         timings: What it has timed.
         cleanup: Puts everything back that was replaced for it.
         dropped: Limits that cannot apply to it.
+        outcome: How its body ended, where that is what is measured.
     """
 
     item: pytest.Item
@@ -50,6 +52,7 @@ class _RunningTest:
     timings: Timings
     dropped: int
     cleanup: ExitStack = field(default_factory=ExitStack)
+    outcome: BodyOutcome = field(default_factory=BodyOutcome)
 
 
 class PerfSession:
@@ -84,14 +87,9 @@ class PerfSession:
 
         Returns:
             Whether there are any.
-
-        Raises:
-            pytest.UsageError: A pattern of the file matches no test, and the run is strict.
         """
         if not is_narrowed(config):
             self.unmatched = self.budgets.unmatched(items)
-        if self.unmatched and self.settings.strict:
-            raise pytest.UsageError("\n".join(self.explain_unmatched(self.unmatched)))
         measured = [item for item in items if self.budgets.is_measured(item)]
         for item in measured:
             item.add_marker(pytest.mark.perf)
@@ -105,18 +103,18 @@ class PerfSession:
             for pattern in patterns
         ]
 
-    def prepare(self, items: Sequence[pytest.Item]) -> None:
+    def prepare(self, items: Sequence[pytest.Item]) -> list[str]:
         """Resolve what holds for each measured one of *items*, which were selected to run.
 
-        Raises:
-            pytest.UsageError: A marker cannot be meant; all such markers are listed.
+        Returns:
+            A sentence for each marker that cannot be meant and, where the run is strict, for each
+            pattern of the file that matches no test.
         """
-        errors: list[str] = []
+        errors = self.explain_unmatched(self.unmatched) if self.settings.strict else []
         for item in items:
             if self.budgets.is_measured(item):
                 self._limits[item.nodeid] = self.budgets.resolve(item, errors)
-        if errors:
-            raise pytest.UsageError("\n".join(dict.fromkeys(errors)))
+        return list(dict.fromkeys(errors))
 
     def current(self) -> Timings:
         """Return the timings of the running test.
@@ -146,7 +144,8 @@ class PerfSession:
         )
         self._running = _RunningTest(item, kept, timings, dropped)
         if is_body(item):
-            self._running.cleanup.enter_context(measured_body(item, timings))
+            context = measured_body(item, timings)
+            self._running.outcome = self._running.cleanup.enter_context(context)
 
     def _applies(self, item: pytest.Item, limits: ResolvedLimits, limit: Limit) -> bool:
         """Return whether *limit* can be judged on *item* at all."""
@@ -195,27 +194,21 @@ class PerfSession:
         if running is None:
             return None, ""
         running.cleanup.__exit__(type(raised) if raised else None, raised, None)
+        raised = raised or running.outcome.error
         unawaited = running.timings.close()
         measurements = [
             replace(measurement, conditions=self._conditions)
             for measurement in running.timings.measurements()
+            if measurement.calls > measurement.errors or not _is_skip(raised)
         ]
-        if raised is not None:
-            recorded = {m.label for m in measurements}
-            measured = running.limits.keep(
-                lambda limit: any(m.has(limit.metric) for m in measurements)
-            )
-            verdicts, ignored = judge(measurements, measured)
-            verdicts = [v for v in verdicts if v.label in recorded]
-            _explain_await(raised, running.timings.last_plain)
-        else:
-            verdicts, ignored = judge(measurements, running.limits)
+        verdicts, ignored = judge(measurements, running.limits, is_complete=raised is None)
         nodeid = running.item.nodeid
         self._attempts[nodeid] = attempt = self._attempts.get(nodeid, 0) + 1
         record = make_record(nodeid, measurements, verdicts, ignored + running.dropped, attempt)
-        if raised is not None:
-            return record, ""
-        return record, "\n".join((*unawaited, *self._failures(verdicts)))
+        if raised is None:
+            return record, "\n".join((*unawaited, *self._failures(verdicts)))
+        _explain_await(raised, running.timings.last_plain)
+        return (record if measurements else None), ""
 
     def _failures(self, verdicts: Sequence[Verdict]) -> list[str]:
         """Return the sentences of the *verdicts* that fail a test."""
@@ -223,6 +216,11 @@ class PerfSession:
         if self.settings.strict:
             failing.add(Status.UNDECIDED)
         return [verdict.sentence for verdict in verdicts if verdict.status in failing]
+
+
+def _is_skip(error: BaseException | None) -> bool:
+    """Return whether *error* is how a test says that it does not apply."""
+    return isinstance(error, unittest.SkipTest | pytest.skip.Exception)
 
 
 def _explain_await(error: BaseException, subject: str) -> None:

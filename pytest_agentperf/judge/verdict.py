@@ -74,8 +74,15 @@ def is_open(measurement: Measurement, limits: Iterable[Limit]) -> bool:
     )
 
 
-def judge(measurements: Sequence[Measurement], limits: ResolvedLimits) -> tuple[list[Verdict], int]:
+def judge(
+    measurements: Sequence[Measurement], limits: ResolvedLimits, *, is_complete: bool = True
+) -> tuple[list[Verdict], int]:
     """Hold the *measurements* of one test against its *limits*.
+
+    Args:
+        measurements: What was recorded.
+        limits: What holds for the test.
+        is_complete: Whether the test ran to its end; if not, what is missing is not its fault.
 
     Returns:
         The verdicts, worst first, and how many limits did not apply: those for every test, on
@@ -92,9 +99,12 @@ def judge(measurements: Sequence[Measurement], limits: ResolvedLimits) -> tuple[
         for label, limit in limits.items()
         if not any(m.has(limit.metric) for m in measurements if label in {None, m.label})
     ]
-    verdicts += [
-        _not_recorded(measurements, label, limit) for label, limit in missing if limit.is_stated
-    ]
+    if is_complete:
+        verdicts += [
+            _not_recorded(measurements, label, limit) for label, limit in missing if limit.is_stated
+        ]
+    else:
+        verdicts = [verdict for verdict in verdicts if verdict.value is not None]
     verdicts.sort(key=lambda verdict: list(Status).index(verdict.status))
     return verdicts, sum(not limit.is_stated for _, limit in missing)
 

@@ -70,6 +70,7 @@ class Reporter:
         lines = self._lines(config.get_verbosity())
         if not lines:
             return
+        terminalreporter.ensure_newline()
         terminalreporter.section("performance")
         for line in lines:
             terminalreporter.write_line(line.text, **_COLOURS.get(line.status, {}))

@@ -1,5 +1,6 @@
 """The terminal section: a line per measurement, worst first, and footnotes with cures."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -103,11 +104,21 @@ def _row(
 
 
 def _budgets(verdicts: Sequence[VerdictRecord]) -> str:
-    """Return the first few *verdicts* in brief."""
-    brief = [_brief(verdict) for verdict in verdicts[:_SHOWN_BUDGETS]]
+    """Return the tightest few *verdicts* in brief."""
+    tightest = sorted(verdicts, key=_slack)
+    brief = [_brief(verdict) for verdict in tightest[:_SHOWN_BUDGETS]]
     if len(verdicts) > _SHOWN_BUDGETS:
         brief.append(f"{len(verdicts) - _SHOWN_BUDGETS} more")
     return ", ".join(brief)
+
+
+def _slack(verdict: VerdictRecord) -> float:
+    """Return how far the value is from its limit, 1 for at the limit; less is tighter."""
+    if verdict.value is None or not verdict.limit:
+        return 0.0
+    ratio = verdict.value / verdict.limit
+    is_upper = find_metric(verdict.metric).quantity.direction is Direction.UPPER
+    return (1 / ratio if ratio else math.inf) if is_upper else ratio
 
 
 def _shown(name: str, value: float | None, digits: int = 3) -> str:
@@ -117,7 +128,7 @@ def _shown(name: str, value: float | None, digits: int = 3) -> str:
 def _brief(verdict: VerdictRecord) -> str:
     """Return value and limit of *verdict*: `p95 912 ms > 800 ms`."""
     metric = find_metric(verdict.metric)
-    name = verdict.metric.removeprefix("latency_").replace("_", " ")
+    name = verdict.metric.removesuffix("_max").removeprefix("latency_").replace("_", " ")
     bound = verdict.warn if verdict.status == "warned" or verdict.limit is None else verdict.limit
     if verdict.value is None or bound is None:
         return f"{name} ?"

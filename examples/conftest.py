@@ -1,0 +1,33 @@
+"""The model behind the agent: a real HTTP server on this machine that speaks OpenAI's protocol."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from weather_agent import WeatherAgent
+
+from pytest_agentperf import LLMServer, Reply
+
+
+def answer(body: dict[str, Any]) -> Reply:
+    """Return the model's reply to a request: first it calls both tools, then it answers."""
+    asked = [message for message in body["messages"] if message["role"] == "user"]
+    city = "Paris" if "Paris" in str(asked[-1]["content"]) else "Oslo"
+    if any(message["role"] == "tool" for message in body["messages"]):
+        return Reply(text=f"It will be sunny in {city}, with 21 degrees.", prompt_tokens=160)
+    calls = (("locate", {"city": city}), ("forecast", {"city": city}))
+    return Reply(tool_calls=calls, prompt_tokens=90, tokens=12)
+
+
+@pytest.fixture
+def llm(perf_llm_server: Callable[..., LLMServer]) -> LLMServer:
+    """Start a model that needs 20 ms to the first token and 2 ms between tokens."""
+    return perf_llm_server(ttft="20ms", itl="2ms", reply=answer)
+
+
+@pytest_asyncio.fixture
+async def agent(llm: LLMServer) -> AsyncIterator[WeatherAgent]:
+    """Make the agent that talks to that model."""
+    async with WeatherAgent(llm.url) as agent:
+        yield agent

@@ -1,0 +1,1 @@
+"""Bridges to the world outside: a test server that speaks the API of a model provider."""

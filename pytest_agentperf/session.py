@@ -19,18 +19,15 @@ from pytest_agentperf.core.effort import Effort
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.units import Unit
 from pytest_agentperf.judge.limits import Limit, ResolvedLimits
-from pytest_agentperf.judge.verdict import Status, Verdict, is_open, judge, needed_rounds
+from pytest_agentperf.judge.verdict import Status, Verdict, judge
 from pytest_agentperf.measure.rounds import Plan
 from pytest_agentperf.measure.timings import Timings
 from pytest_agentperf.options import Settings, is_narrowed, read_settings
+from pytest_agentperf.planning import ONCE, plan_calls
 from pytest_agentperf.report.record import PerfRecord, make_record
 
 __all__ = ["PerfSession"]
 
-_ROUNDS: Final = 5
-_MAX_CALLS: Final = 1000
-_MAX_TIME: Final = 5.0
-_MAX_TIME_OF_PERCENTILES: Final = 60.0
 _TIMES: Final = frozenset({Unit.SECONDS, Unit.RATE})
 
 
@@ -156,30 +153,14 @@ class PerfSession:
     def _plan(
         self, item: pytest.Item, limits: ResolvedLimits, label: str | None, stated: Effort
     ) -> Plan:
-        """Return how often to call, from what is stated and what the limits need."""
+        """Return how often to call under *label*, given what the test's code states."""
         effort = limits.effort.updated(stated)
-        judged = limits.of(label)
         if is_body(item):
-            effort = Effort(rounds=1, warmup=0).updated(effort)
+            effort = ONCE.updated(effort)
+        # Each example of hypothesis is a call of its own.
         if self.settings.quick or hasattr(getattr(item, "obj", None), "hypothesis"):
-            effort = effort.updated(Effort(rounds=1, warmup=0))
-        asks_percentile = any(limit.metric.percentile is not None for limit in judged)
-        rounds = effort.rounds or needed_rounds(judged, _ROUNDS)
-        warmup = effort.warmup if effort.warmup is not None else int(effort.max_cost is None)
-        max_calls = effort.max_calls or max(_MAX_CALLS, rounds + warmup)
-        if effort.warmup is None:
-            warmup = max(min(warmup, max_calls - rounds), 0)
-        patience = _MAX_TIME_OF_PERCENTILES if asks_percentile or effort.rounds else _MAX_TIME
-        return Plan(
-            rounds=rounds,
-            warmup=warmup,
-            max_calls=max_calls,
-            max_time=effort.max_time if effort.max_time is not None else patience,
-            max_tokens=effort.max_tokens,
-            max_cost=effort.max_cost,
-            is_open=lambda measured: not effort.rounds and is_open(measured, judged),
-            announce=lambda sentence: announce(self._config, sentence),
-        )
+            effort = effort.updated(ONCE)
+        return plan_calls(effort, limits.of(label), lambda text: announce(self._config, text))
 
     def end(self, *, raised: BaseException | None) -> tuple[PerfRecord | None, str]:
         """End the measured test.

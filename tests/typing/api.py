@@ -1,0 +1,68 @@
+"""What users write, for the type checker alone: never run, and no test."""
+
+import functools
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import assert_type
+
+import pytest
+
+from pytest_agentperf import AgentPerfError, LLMServer, PerfTimer, Reply, Sample, Usage
+
+
+def length(text: str) -> int:
+    return len(text)
+
+
+async def length_later(text: str) -> int:
+    return len(text)
+
+
+def words(text: str) -> Iterator[str]:
+    yield from text.split()
+
+
+def word_generator(text: str) -> Generator[str, None, None]:
+    yield from text.split()
+
+
+async def words_later(text: str) -> AsyncIterator[str]:
+    for word in text.split():
+        yield word
+
+
+class Answer:
+    sent = 1
+    received = 2
+
+
+@pytest.mark.perf(rounds=20)
+@pytest.mark.perf_budget("ask", p95={"warn": "100ms", "fail": "200ms"})
+async def use(perf_timer: PerfTimer, perf_llm_server: Callable[..., LLMServer]) -> None:
+    assert_type(perf_timer(length, "a"), int)
+    assert_type(perf_timer(functools.partial(length, "a")), int)
+    assert_type(await perf_timer(length_later, text="a"), int)
+    coroutine = perf_timer(length_later, "a")
+    assert_type(await coroutine, int)
+    assert_type(perf_timer(word_generator, "a b"), list[str])
+    assert_type(await perf_timer(words_later, "a b"), list[str])
+    assert_type(perf_timer["label"], PerfTimer)
+    assert_type(perf_timer.wrap(length)("a"), int)
+    perf_timer.patch(Answer(), "received")
+    perf_timer.count(Answer(), "received", metric="tool_calls")
+    perf_timer.configure(rounds=5, max_time="10s", usage=lambda answer: (answer.sent, 1))
+    with perf_timer.measure("block") as call:
+        call.first_item()
+        assert_type(list(call.iterate(words("a b"))), list[str])
+        call.usage(Usage(1, 2))
+    async with perf_timer.measure("block") as call:
+        assert_type([word async for word in call.iterate(words_later("a b"))], list[str])
+    sample: Sample = perf_timer.latency
+    assert_type(sample.p95, float)
+    server = perf_llm_server(ttft="50ms", reply=Reply(text="Paris"))
+    assert_type(server.url, str)
+    raise AgentPerfError
+
+
+# Wrong arguments of the function under test are found where the timer is called.
+def misuse(perf_timer: PerfTimer) -> None:
+    perf_timer(length, 1)  # type: ignore[call-overload]

@@ -5,15 +5,17 @@ PYTEST_DONT_REWRITE
 
 import functools
 import inspect
+import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from pytest_agentperf.measure.call import RunningCall
 from pytest_agentperf.measure.timings import Timings
 
-__all__ = ["measured_body"]
+__all__ = ["BodyOutcome", "has_examples", "measured_body", "watched_examples"]
 
 
 class BodyOutcome:
@@ -42,35 +44,53 @@ def measured_body(item: pytest.Item, timings: Timings) -> Iterator[BodyOutcome]:
 
     The test function is replaced by one of the same kind and put back: a plain wrapper around a
     coroutine function would break the plugins that run it (agronholm/anyio, encode/starlette).
-    An item that has no function is timed as a whole.
+    An item that is no function is timed as a whole.
     """
     outcome = BodyOutcome()
-    function = getattr(item, "obj", None)
-    examples = getattr(function, "hypothesis", None)
-    if not callable(function):
+    if not isinstance(item, pytest.Function):
         with _whole_item(timings):
             yield outcome
-    elif examples is not None:
-        original = examples.inner_test
-        examples.inner_test = _each_example(original, timings)
-        try:
+        return
+    if has_examples(item):
+        with watched_examples(item, timings, is_body=True):
             yield outcome
-        finally:
-            examples.inner_test = original
-    elif _is_async_unittest(item, function):
+        return
+    function = item.obj
+    if _is_async_unittest(item):
         # unittest looks a coroutine function up on the instance instead of calling `item.obj`.
-        instance, name = item.instance, getattr(item, "originalname", item.name)  # type: ignore[attr-defined]
+        instance, name = item.instance, item.originalname
         setattr(instance, name, _repeated(function, timings, outcome))
         try:
             yield outcome
         finally:
             delattr(instance, name)
     else:
-        item.obj = _repeated(function, timings, outcome)  # type: ignore[attr-defined]
+        item.obj = _repeated(function, timings, outcome)
         try:
             yield outcome
         finally:
-            item.obj = function  # type: ignore[attr-defined]
+            item.obj = function
+
+
+def has_examples(item: pytest.Item) -> bool:
+    """Return whether hypothesis calls the function of *item* with examples of its own."""
+    return isinstance(item, pytest.Function) and hasattr(item.obj, "hypothesis")
+
+
+@contextmanager
+def watched_examples(item: pytest.Item, timings: Timings, *, is_body: bool) -> Iterator[None]:
+    """Watch the examples of *item*, and record each valid one as a call where *is_body*.
+
+    After the first example that fails hypothesis shrinks it, so nothing more is recorded.
+    """
+    handle = item.obj.hypothesis  # type: ignore[attr-defined]
+    original = handle.inner_test
+    begin = timings.begin_body if is_body else None
+    handle.inner_test = _each_example(original, timings, begin)
+    try:
+        yield
+    finally:
+        handle.inner_test = original
 
 
 @contextmanager
@@ -85,9 +105,10 @@ def _whole_item(timings: Timings) -> Iterator[None]:
     running.end()
 
 
-def _is_async_unittest(item: pytest.Item, function: Callable[..., Any]) -> bool:
+def _is_async_unittest(item: pytest.Function) -> bool:
     """Return whether unittest itself awaits the test, looking it up by name."""
-    return inspect.iscoroutinefunction(function) and hasattr(item.instance, "_callTestMethod")  # type: ignore[attr-defined]
+    is_case = isinstance(item.instance, unittest.IsolatedAsyncioTestCase)
+    return is_case and inspect.iscoroutinefunction(item.obj)
 
 
 def _repeated(
@@ -111,45 +132,37 @@ def _repeated(
     return measured
 
 
-def _each_example(function: Callable[..., Any], timings: Timings) -> Callable[..., Any]:
-    """Return *function* with each valid example recorded as a call.
+def _each_example(
+    function: Callable[..., Any], timings: Timings, begin: Callable[[], RunningCall] | None
+) -> Callable[..., Any]:
+    """Return *function*, which runs one example, with each valid example recorded by *begin*."""
+    from hypothesis.errors import HypothesisException
 
-    After the first example that fails hypothesis shrinks it, so nothing more is recorded.
-    """
-    from hypothesis.errors import UnsatisfiedAssumption
-
-    has_failed = False
-
-    def note(error: BaseException) -> None:
-        nonlocal has_failed
-        has_failed = has_failed or not isinstance(error, UnsatisfiedAssumption)
+    @contextmanager
+    def recorded() -> Iterator[None]:
+        running = begin() if begin is not None else None
+        try:
+            yield
+        except Exception as error:
+            # An example that hypothesis itself gives up is no failure; nor is it a call.
+            if not isinstance(error, HypothesisException):
+                timings.stop_recording()
+            raise
+        if running is not None:
+            running.end()
 
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def example_async(*args: Any, **kwargs: Any) -> Any:
-            running = timings.begin_body()
-            try:
-                result = await function(*args, **kwargs)
-            except BaseException as error:
-                note(error)
-                raise
-            if not has_failed:
-                running.end()
-            return result
+            with recorded():
+                return await function(*args, **kwargs)
 
         return example_async
 
     @functools.wraps(function)
     def example(*args: Any, **kwargs: Any) -> Any:
-        running = timings.begin_body()
-        try:
-            result = function(*args, **kwargs)
-        except BaseException as error:
-            note(error)
-            raise
-        if not has_failed:
-            running.end()
-        return result
+        with recorded():
+            return function(*args, **kwargs)
 
     return example

@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from pytest_agentperf.body import has_examples
 from pytest_agentperf.core.errors import AgentPerfError, BudgetError, UnknownNameError
 from pytest_agentperf.core.usage import Price
 from pytest_agentperf.judge.budgetfile import BudgetFile, read_budget_file
@@ -96,11 +97,7 @@ class Budgets:
 
 def is_one_call(item: pytest.Item, limits: ResolvedLimits) -> bool:
     """Return whether the one call of *item* is its body, so that it has no percentiles."""
-    return (
-        is_body(item)
-        and limits.effort.rounds in {None, 1}
-        and not hasattr(getattr(item, "obj", None), "hypothesis")
-    )
+    return is_body(item) and limits.effort.rounds in {None, 1} and not has_examples(item)
 
 
 def is_body(item: pytest.Item) -> bool:

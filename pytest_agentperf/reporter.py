@@ -4,7 +4,6 @@ PYTEST_DONT_REWRITE
 """
 
 import os
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -13,7 +12,7 @@ from pytest_agentperf.core.errors import AgentPerfError
 from pytest_agentperf.report.record import PerfRecord
 from pytest_agentperf.report.runfile import LAST_RUN, write_run
 from pytest_agentperf.report.terminal import Line, summary_lines
-from pytest_agentperf.runtime import RECORD
+from pytest_agentperf.runtime import BEGUN, RECORD
 from pytest_agentperf.session import PerfSession
 
 __all__ = ["Reporter"]
@@ -27,29 +26,30 @@ _COLOURS: Final = {
 
 
 class Reporter:
-    """Lives where reports arrive: in the only process, or in the controller of xdist.
-
-    Attributes:
-        measured: Tests that workers said they would measure.
-        unmatched: Patterns of the budget file that match no test.
-    """
+    """Lives where reports arrive: in the only process, or in the controller of xdist."""
 
     def __init__(self, session: PerfSession) -> None:
         self._session = session
-        # Tests fork; only the process that was configured may write.
+        # Tests fork, and only the process that was configured may write. Tests mock, too.
+        self._getpid = os.getpid
         self._pid = os.getpid()
         self._records: dict[str, PerfRecord] = {}
+        self._begun: set[str] = set()
         self._crashed: list[str] = []
         self._broken: list[str] = []
-        self.measured: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record that a report carries."""
+        if getattr(report, BEGUN, False):
+            self._begun.add(report.nodeid)
+            self._records.pop(report.nodeid, None)  # of an earlier attempt
         content = getattr(report, RECORD, None)
         if content is not None:
             self._take(report.nodeid, content)
-        elif report.when not in {"setup", "call", "teardown"}:  # the worker of the test crashed
-            self._crashed.append(report.nodeid)
+        elif report.when == "call":
+            self._begun.discard(report.nodeid)
+        elif report.when not in {"setup", "teardown"} and report.nodeid in self._begun:
+            self._crashed.append(report.nodeid)  # xdist's report of a worker that ended
 
     def _take(self, nodeid: str, content: object) -> None:
         try:
@@ -61,7 +61,6 @@ class Reporter:
     def pytest_testnodedown(self, node: Any) -> None:
         """Take what a worker of xdist sent when it ended."""
         sent = getattr(node, "workeroutput", {}).get("agentperf", {})
-        self.measured.update(sent.get("measured", ()))
         if sent.get("unmatched"):
             self._session.unmatched = list(sent["unmatched"])
 
@@ -76,8 +75,7 @@ class Reporter:
             terminalreporter.write_line(line.text, **_COLOURS.get(line.status, {}))
 
     def _lines(self, verbosity: int) -> list[Line]:
-        lost = [nodeid for nodeid in self._crashed if nodeid in self.measured]
-        lines = summary_lines(list(self._records.values()), verbosity, lost)
+        lines = summary_lines(list(self._records.values()), verbosity, self._crashed)
         lines += [
             Line(f"warning: {sentence}", "warned")
             for sentence in (
@@ -90,18 +88,13 @@ class Reporter:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Keep the records of a whole run in the cache directory of pytest."""
-        if not self._records or os.getpid() != self._pid or exitstatus not in {0, 1}:
+        if not self._records or self._getpid() != self._pid or exitstatus not in {0, 1}:
             return
-        path = last_run_path(session.config)
-        if path is None:
+        cache = getattr(session.config, "cache", None)
+        if cache is None:
             return
         try:
-            write_run(path, self._records.values())
+            write_run(cache.mkdir("agentperf") / LAST_RUN, self._records.values())
         except OSError as error:
-            self._broken.append(f"{path}: the run could not be kept: {error.strerror or error}")
-
-
-def last_run_path(config: pytest.Config) -> Path | None:
-    """Return where the last run is kept, None without the cache provider of pytest."""
-    cache = getattr(config, "cache", None)
-    return None if cache is None else Path(cache.mkdir("agentperf")) / LAST_RUN
+            where = f"{error.filename}: " if error.filename else ""
+            self._broken.append(f"{where}the run could not be kept: {error.strerror or error}")

@@ -11,10 +11,14 @@ import pytest
 from pytest_agentperf.report.record import PerfRecord
 from pytest_agentperf.session import PerfSession, junit_properties
 
-__all__ = ["Runtime"]
+__all__ = ["BEGUN", "RECORD", "Runtime"]
 
 RECORD = "_agentperf"
 """The attribute of a test report that carries the record, as builtin types."""
+
+
+BEGUN = "_agentperf_begun"
+"""The attribute of a report that says that the call phase of a measured test follows."""
 
 
 class Runtime:
@@ -54,8 +58,11 @@ class Runtime:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Attach the record to the report of the call phase; subtests have reports of their own."""
         report = yield
-        if call.when == "call" and type(report) is pytest.TestReport:
-            record = self._records.pop(item.nodeid, None)
-            if record is not None:
-                setattr(report, RECORD, record)
+        if type(report) is not pytest.TestReport or not self._session.is_measured(item.nodeid):
+            return report
+        if call.when == "setup" and report.passed:
+            setattr(report, BEGUN, True)
+        record = self._records.pop(item.nodeid, None) if call.when == "call" else None
+        if record is not None:
+            setattr(report, RECORD, record)
         return report

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_agentperf.announce import announce
-from pytest_agentperf.body import BodyOutcome, measured_body
+from pytest_agentperf.body import BodyOutcome, has_examples, measured_body, watched_examples
 from pytest_agentperf.budgets import Budgets, is_body, is_one_call, open_budgets
 from pytest_agentperf.core.clock import REAL_TIME
 from pytest_agentperf.core.effort import Effort
@@ -24,6 +24,7 @@ from pytest_agentperf.measure.rounds import Plan
 from pytest_agentperf.measure.timings import Timings
 from pytest_agentperf.options import Settings, is_narrowed, read_settings
 from pytest_agentperf.planning import ONCE, plan_calls
+from pytest_agentperf.report.escape import plain_line
 from pytest_agentperf.report.record import PerfRecord, make_record
 
 __all__ = ["PerfSession"]
@@ -75,9 +76,9 @@ class PerfSession:
         self._attempts: dict[str, int] = {}
         self._running: _RunningTest | None = None
 
-    def worker_output(self) -> dict[str, list[str]]:
-        """Return what a worker of xdist sends when it ends: builtin types alone."""
-        return {"measured": list(self._limits), "unmatched": self.unmatched}
+    def is_measured(self, nodeid: str) -> bool:
+        """Return whether the selected test *nodeid* is measured."""
+        return nodeid in self._limits
 
     def select(self, config: pytest.Config, items: Sequence[pytest.Item]) -> bool:
         """Mark the measured ones of *items*, which are all that were collected.
@@ -140,9 +141,11 @@ class PerfSession:
             wants_cost=any("cost" in limit.metric.name for _, limit in kept.items()),
         )
         self._running = _RunningTest(item, kept, timings, dropped)
+        cleanup = self._running.cleanup
         if is_body(item):
-            context = measured_body(item, timings)
-            self._running.outcome = self._running.cleanup.enter_context(context)
+            self._running.outcome = cleanup.enter_context(measured_body(item, timings))
+        elif has_examples(item):
+            cleanup.enter_context(watched_examples(item, timings, is_body=False))
 
     def _applies(self, item: pytest.Item, limits: ResolvedLimits, limit: Limit) -> bool:
         """Return whether *limit* can be judged on *item* at all."""
@@ -158,7 +161,7 @@ class PerfSession:
         if is_body(item):
             effort = ONCE.updated(effort)
         # Each example of hypothesis is a call of its own.
-        if self.settings.quick or hasattr(getattr(item, "obj", None), "hypothesis"):
+        if self.settings.quick or has_examples(item):
             effort = effort.updated(ONCE)
         return plan_calls(effort, limits.of(label), lambda text: announce(self._config, text))
 
@@ -196,7 +199,7 @@ class PerfSession:
         failing = {Status.FAILED}
         if self.settings.strict:
             failing.add(Status.UNDECIDED)
-        return [verdict.sentence for verdict in verdicts if verdict.status in failing]
+        return [plain_line(v.sentence) for v in verdicts if v.status in failing]
 
 
 def _is_skip(error: BaseException | None) -> bool:

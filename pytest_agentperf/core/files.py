@@ -38,7 +38,7 @@ def write_text(path: Path, text: str) -> None:
         OSError: It cannot be written; the old content is still there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         with unfinished.open("wb") as file:
             file.write(text.encode())

@@ -60,6 +60,11 @@ class Timings:
         self.counters = Counters()
         self.patches = Patches()
         self.last_plain = ""
+        self._is_recording = True
+
+    def stop_recording(self) -> None:
+        """Record no further calls; those that run by now still count."""
+        self._is_recording = False
 
     def settings(self, label: str | None) -> TimingSettings:
         """Return how calls under *label* are timed."""
@@ -73,6 +78,8 @@ class Timings:
 
     def recording(self, label: str | None, subject: str, *, is_body: bool = False) -> Recording:
         """Return where calls of *subject* under *label* are recorded."""
+        if not self._is_recording:
+            return Recording(label)
         if label not in self._recordings:
             self._recordings[label] = Recording(label, is_body=is_body)
         recording = self._recordings[label]

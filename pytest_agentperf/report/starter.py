@@ -5,6 +5,7 @@ from typing import Final
 
 from pytest_agentperf.core.metrics import find_metric, needed_values
 from pytest_agentperf.core.units import format_quantity
+from pytest_agentperf.judge.node_ids import NodePattern
 from pytest_agentperf.report.escape import toml_string
 from pytest_agentperf.report.record import MeasurementRecord, PerfRecord
 
@@ -26,10 +27,12 @@ def starter_file(records: Sequence[PerfRecord], name: str) -> str:
     lines = [_HEAD.format(name=name, headroom=_HEADROOM)]
     for record in records:
         for measurement in record.measurements:
+            label = f"#{measurement.label}" if measurement.label else ""
+            pattern = NodePattern.parse(record.nodeid + label)
             limits = list(_limits(measurement))
-            if limits:
-                label = f"#{measurement.label}" if measurement.label else ""
-                lines.append(f"[tests.{toml_string(record.nodeid + label)}]")
+            # A label may hold characters that no pattern can tell from the node id.
+            if limits and pattern.label == measurement.label:
+                lines.append(f"[tests.{toml_string(pattern.text)}]")
                 lines += [f"{metric} = {toml_string(limit)}" for metric, limit in limits]
                 lines.append("")
     return "\n".join(lines)

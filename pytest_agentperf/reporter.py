@@ -96,5 +96,5 @@ class Reporter:
         try:
             write_run(cache.mkdir("agentperf") / LAST_RUN, self._records.values())
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            self._broken.append(f"{where}the run could not be kept: {error.strerror or error}")
+            where = error.filename or "pytest's cache directory"
+            self._broken.append(f"{where}: the run could not be kept: {error.strerror or error}")

@@ -31,6 +31,7 @@ class Runtime:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Measure the call phase; fail it where a budget is exceeded."""
+        _forget(item)
         self._session.begin(item)
         try:
             result = yield
@@ -49,8 +50,7 @@ class Runtime:
             return
         self._records[item.nodeid] = record.to_builtin()
         if self._session.settings.junit:
-            others = [pair for pair in item.user_properties if not pair[0].startswith("agentperf.")]
-            item.user_properties[:] = [*others, *junit_properties(record)]
+            item.user_properties += junit_properties(record)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -66,3 +66,9 @@ class Runtime:
         if record is not None:
             setattr(report, RECORD, record)
         return report
+
+
+def _forget(item: pytest.Item) -> None:
+    """Take back the properties that an earlier attempt of *item* left."""
+    others = [pair for pair in item.user_properties if not pair[0].startswith("agentperf.")]
+    item.user_properties[:] = others

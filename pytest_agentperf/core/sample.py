@@ -81,7 +81,8 @@ class Sample:
         if counted is not None:
             self._collapse()
             self._add_buckets(*counted)
-        self._values.extend(other)
+        # From array to array it is a copy of memory; from an iterator it would be a loop.
+        self._values.extend(other._values)  # noqa: SLF001
         self.settle()
 
     @property

@@ -1,7 +1,8 @@
 """One call while it runs, and what is noted about it."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
+import inspect
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, TypeVar, overload
@@ -18,6 +19,7 @@ __all__ = ["CallContext", "MeasuredBlock", "RunningCall"]
 
 T = TypeVar("T")
 _NOTHING: Final = object()
+_NOWHERE: Final = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class RunningCall:
 
     def active(self) -> AbstractContextManager[None]:
         """Attribute what is counted inside to this call."""
+        if self._counts is None:
+            return _NOWHERE
         return self._context.counters.active(self._counts)
 
     def first_item(self) -> None:
@@ -100,19 +104,34 @@ class RunningCall:
             " expected a stream: something to loop over with `for` or `async for`"
         )
 
-    def _iterate(self, stream: Iterator[T]) -> Iterator[T]:
+    def _iterate(self, stream: Iterable[T]) -> Generator[T, Any, Any]:
         clock = self._item_clock()
         items: list[object] = []
-        for item in stream:
+        iterator: Any = iter(stream)
+        sent, returned = None, None
+        while True:
+            with self.active():  # what the stream counts on its way to an item is this call's
+                try:
+                    item = next(iterator) if sent is None else iterator.send(sent)
+                except StopIteration as stop:
+                    returned = stop.value
+                    break
             clock.item(item)
             items.append(item)
-            yield item
+            sent = yield item
         self._note_items(items)
+        return returned
 
     async def _iterate_async(self, stream: AsyncIterator[T]) -> AsyncIterator[T]:
         clock = self._item_clock()
         items: list[object] = []
-        async for item in stream:
+        iterator = aiter(stream)
+        while True:
+            with self.active():
+                try:
+                    item = await anext(iterator)
+                except StopAsyncIteration:
+                    break
             clock.item(item)
             items.append(item)
             yield item
@@ -160,6 +179,8 @@ class RunningCall:
         return items
 
     async def _collect(self, stream: Any) -> list[Any]:
+        if inspect.isawaitable(stream):
+            stream = await stream
         if hasattr(stream, "__aiter__"):
             return [item async for item in self._iterate_async(stream)]
         return list(self.iterate(stream))
@@ -179,7 +200,7 @@ class RunningCall:
 
     def _read(self, response: object) -> None:
         """Record the usage of *response*."""
-        context, streamed, is_stream = self._context, None, isinstance(response, _Items)
+        context, streamed, is_stream = self._context, None, self.is_stream
         if isinstance(response, _Items):
             streamed = read_stream_usage(response.items)
             response = response.source if response.source is not None else response.items

@@ -38,7 +38,7 @@ def _published_price(usage: Usage, model: str) -> float | None:
     )
     try:
         return float(genai_prices.calc_price(counts, model_ref=model).total_price)
-    except LookupError:
+    except (LookupError, ValueError):  # no such model; counts that contradict each other
         return None
 
 

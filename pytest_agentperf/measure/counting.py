@@ -1,7 +1,8 @@
 """Counts: which call made how many model calls, tool calls or retries."""
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 __all__ = ["CallCounts", "Counters"]
@@ -34,12 +35,13 @@ class Counters:
         outside: Counted calls that belong to no call in flight.
     """
 
-    __slots__ = ("_in_flight", "metrics", "outside")
+    __slots__ = ("_in_flight", "_lock", "metrics", "outside")
 
     def __init__(self) -> None:
         self.metrics: dict[str, None] = {}
         self.outside = 0
         self._in_flight: list[CallCounts] = []
+        self._lock = threading.Lock()
 
     def open(self) -> CallCounts:
         """Return the counts of a call that begins now."""
@@ -61,7 +63,8 @@ class Counters:
         try:
             yield
         finally:
-            _current.reset(token)
+            with suppress(ValueError):  # closed from another context, as by the garbage collector
+                _current.reset(token)
 
     def count(self, metric: str) -> None:
         """Count one call of *metric* for the call in flight that made it.
@@ -72,7 +75,8 @@ class Counters:
         counts = _current.get()
         if counts is None and len(self._in_flight) == 1:
             counts = self._in_flight[0]
-        if counts is None:
-            self.outside += 1
-        else:
-            counts.add(metric)
+        with self._lock:
+            if counts is None:
+                self.outside += 1
+            else:
+                counts.add(metric)

@@ -1,6 +1,8 @@
 """Patches: an attribute replaced until the test ends."""
 
+import inspect
 from collections.abc import Callable
+from types import MemberDescriptorType
 from typing import Any, Final
 
 from pytest_agentperf.core.errors import UsageError
@@ -16,7 +18,7 @@ class Patches:
     __slots__ = ("_undo",)
 
     def __init__(self) -> None:
-        self._undo: list[tuple[object, str, object]] = []
+        self._undo: list[tuple[object, str, object, object]] = []
 
     def replace(self, owner: object, name: str, make: Callable[[Any], Any]) -> None:
         """Replace attribute *name* of *owner* by what *make* returns for it.
@@ -30,24 +32,41 @@ class Patches:
         if not callable(original):
             raise UsageError(f"{name!r} of {owner!r:.80} is {original!r:.40}; expected a method")
         # A static or class method must be put back as such, so the raw entry is kept.
-        own = vars(owner).get(name, _ABSENT) if hasattr(owner, "__dict__") else original
-        replaced = make(original)
-        if isinstance(owner, type) and isinstance(own, staticmethod | classmethod):
-            replaced = staticmethod(replaced)
+        own = _own(owner, name, original)
+        raw = inspect.getattr_static(owner, name, None)
+        if isinstance(owner, type) and isinstance(raw, classmethod):
+            replaced: object = classmethod(make(raw.__func__))  # of the subclass it is called on
+        elif isinstance(owner, type) and isinstance(raw, staticmethod):
+            replaced = staticmethod(make(original))
+        else:
+            replaced = make(original)
         try:
             setattr(owner, name, replaced)
         except (AttributeError, TypeError, ValueError):
             _force(owner, name, replaced)
-        self._undo.append((owner, name, own))
+        self._undo.append((owner, name, own, original))
 
     def undo(self) -> None:
         """Put every attribute back."""
         while self._undo:
-            owner, name, own = self._undo.pop()
-            if own is _ABSENT:
-                _force_delete(owner, name)
-            else:
+            owner, name, own, original = self._undo.pop()
+            if own is not _ABSENT:
                 _force(owner, name, own)
+                continue
+            try:
+                _force_delete(owner, name)
+            except (AttributeError, TypeError):
+                # Kept elsewhere than in the `__dict__` (a property), or removed by the test.
+                if getattr(owner, name, original) != original:
+                    setattr(owner, name, original)
+
+
+def _own(owner: object, name: str, original: object) -> object:
+    """Return what stands on *owner* itself, or `_ABSENT` where it is the class's."""
+    slot = inspect.getattr_static(type(owner), name, None)
+    if not hasattr(owner, "__dict__") or isinstance(slot, MemberDescriptorType):
+        return original
+    return vars(owner).get(name, _ABSENT)
 
 
 def _force(owner: object, name: str, value: object) -> None:

@@ -39,7 +39,9 @@ class Recording:
         self._streams = 0
         self._items = 0
         self._stream_seconds = 0.0
+        self._last_stream_seconds = 0.0
         self._streamed_tokens = 0
+        self._streamed_tokens_seconds = 0.0
         self._counts: dict[str, Sample] = {}
         self.spending = Spending()
 
@@ -75,6 +77,7 @@ class Recording:
         self._streams += 1
         self._items += items.count
         self._stream_seconds += seconds
+        self._last_stream_seconds = seconds
         if items.first is not None:
             self._ttft.add(items.first)
         for gap in items.gaps:
@@ -98,6 +101,7 @@ class Recording:
         usage = self.spending.read(response, subject, reading, streamed=streamed)
         if is_stream and usage is not None and usage.output_tokens is not None:
             self._streamed_tokens += usage.output_tokens
+            self._streamed_tokens_seconds += self._last_stream_seconds
 
     def measurement(self) -> Measurement:
         """Return what was recorded so far; the samples are shared, not copied."""
@@ -143,9 +147,10 @@ class Recording:
             )
         if self._items and self._stream_seconds > 0:
             values["items_per_second"] = self._items / self._stream_seconds
-        if self._streamed_tokens and self._stream_seconds > 0:
-            values["output_tokens_per_second"] = self._streamed_tokens / self._stream_seconds
-        elif reason := self.spending.why_unknown("output_tokens_per_call"):
+        if self._streamed_tokens and self._streamed_tokens_seconds > 0:
+            rate = self._streamed_tokens / self._streamed_tokens_seconds
+            values["output_tokens_per_second"] = rate
+        if reason := self.spending.why_unknown("output_tokens_per_call"):
             unknown["output_tokens_per_second"] = reason
 
     def _all_notes(self) -> tuple[str, ...]:

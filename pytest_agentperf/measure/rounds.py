@@ -70,7 +70,9 @@ class Schedule:
         self._target = plan.rounds
         self.deadline = now + plan.max_time
         self.warm = Recording(None)
-        recording.planned_looks = max(recording.planned_looks, self._planned_looks())
+        # Several schedules may share a recording; each adds its looks to those before.
+        planned = recording.looks + self._planned_looks()
+        recording.planned_looks = max(recording.planned_looks, planned)
 
     def _planned_looks(self) -> int:
         """Return how often the verdicts would be looked at if they never closed."""
@@ -86,6 +88,11 @@ class Schedule:
     def recording(self) -> Recording:
         """Where the next call is recorded: apart while warming up."""
         return self._recording if self._made >= self._plan.warmup else self.warm
+
+    def delay(self, seconds: float) -> None:
+        """Forget *seconds* in which nobody awaited the calls."""
+        self._began += seconds
+        self.deadline += seconds
 
     def ended(self, calls: int) -> None:
         """Note that *calls* more calls were made."""
@@ -160,7 +167,8 @@ class Schedule:
         seconds = now - self._began
         first = self._recording.latency.mean if self._recording.latency.count else seconds
         needed = seconds + (plan.rounds - 1) * first
-        if needed > plan.max_time:
+        # The last round must begin in time; it may end later.
+        if plan.rounds > 1 and needed - first >= plan.max_time:
             shown, bound, enough = (
                 format_quantity(number, Unit.SECONDS)
                 for number in (first, plan.max_time, 1.2 * needed)

@@ -116,7 +116,7 @@ class Spending:
         for name in _COST:
             self._miss(name, reason)
 
-    def miss(self, kind: type, subject: str, calls: int = 1) -> None:
+    def miss(self, kind: type, subject: str, calls: int = 1, *, wants_cost: bool = False) -> None:
         """Record that *calls* calls returned a *kind* that reports no usage."""
         origin = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
         returned = "None" if kind is type(None) else f"{origin}{kind.__qualname__}"
@@ -126,6 +126,9 @@ class Spending:
         )
         for name in _TOKENS:
             self._miss(name, reason, calls)
+        if wants_cost:
+            for name in _COST:
+                self._miss(name, explain_unknown_cost(None), calls)
 
     def _miss(self, name: str, reason: str, calls: int = 1) -> None:
         self._missed[name] += calls

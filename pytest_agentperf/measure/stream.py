@@ -1,34 +1,40 @@
 """Streams: when the first item came, and the gaps between the items."""
 
+import io
+import sys
 from array import array
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from typing import Any, Final, TypeGuard
 
 from pytest_agentperf.core.clock import Clock
 
 __all__ = ["ItemClock", "has_content", "is_async_stream", "is_sync_stream"]
 
-_LAZY_CONTAINERS: Final = frozenset({"builtins", "itertools", "_io", "io", "_csv"})
-
 
 def is_async_stream(value: object) -> TypeGuard[AsyncIterator[Any]]:
     """Return whether *value* is an async iterator: an async generator, a stream of an SDK."""
-    return hasattr(value, "__anext__") and hasattr(value, "__aiter__")
+    kind = type(value)
+    return isinstance(value, AsyncGenerator) or (
+        hasattr(kind, "__anext__") and hasattr(kind, "__aiter__") and not _is_standard(kind)
+    )
 
 
 def is_sync_stream(value: object) -> TypeGuard[Iterator[Any]]:
     """Return whether *value* yields items as they come.
 
-    A generator or a stream of an SDK does; a file, `map` or `zip` is a call's own result.
+    A generator or a stream of an SDK does; a file, a database cursor, `map` or `zip` is a call's
+    own result. So is a `MagicMock`, which has the methods of everything.
     """
-    if isinstance(value, Generator):
-        return True
     kind = type(value)
-    return (
-        hasattr(kind, "__next__")
-        and hasattr(kind, "__iter__")
-        and kind.__module__ not in _LAZY_CONTAINERS
+    return isinstance(value, Generator) or (
+        hasattr(kind, "__next__") and hasattr(kind, "__iter__") and not _is_standard(kind)
     )
+
+
+def _is_standard(kind: type) -> bool:
+    """Return whether *kind* is of the standard library, or a kind of file."""
+    package = kind.__module__.partition(".")[0]
+    return package in sys.stdlib_module_names or issubclass(kind, io.IOBase)
 
 
 def has_content(item: object) -> bool:
@@ -41,7 +47,10 @@ def has_content(item: object) -> bool:
         return bool(item)
     choices = _get(item, "choices")
     if isinstance(choices, list | tuple):
-        return any(_has_text(_get(choice, "delta"), _CHAT) for choice in choices)
+        return any(
+            _has_text(_get(choice, "delta"), _CHAT) or bool(_get(choice, "text"))
+            for choice in choices
+        )
     if isinstance(_get(item, "event_kind"), str):
         return _in_pydantic_event(item)
     kind = _get(item, "type")
@@ -76,7 +85,12 @@ def _has_text(source: object, fields: tuple[str, ...]) -> bool:
 
 def _get(source: object, name: str) -> object:
     """Return the field *name* of an object or a dict, None where there is none."""
-    return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+    if isinstance(source, Mapping):
+        return source.get(name)
+    try:
+        return getattr(source, name, None)
+    except Exception:  # noqa: BLE001 -- a property of the user's object
+        return None
 
 
 class ItemClock:

@@ -1,6 +1,7 @@
 """`perf_timer`: what the author of a test holds."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
@@ -11,6 +12,7 @@ from pytest_agentperf.core.metrics import QUANTITIES, Metric, find_metric
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.measure.call import MeasuredBlock
 from pytest_agentperf.measure.timings import Timings, TimingSettings, name_of
+from pytest_agentperf.measure.trial import close_coroutine
 from pytest_agentperf.measure.wrapping import count_calls, record_calls
 
 __all__ = ["PerfTimer"]
@@ -60,6 +62,13 @@ class PerfTimer:
         self, func: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, T]: ...
     @overload
+    def __call__(
+        self,
+        func: Callable[P, AbstractAsyncContextManager[Any]],  # entered by `stream=`
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[Any, Any, list[Any]]: ...
+    @overload
     def __call__(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
     def __call__(self, func: Any, *args: Any, **kwargs: Any) -> Any:
         """Call *func* until its budgets can be judged, and record each round.
@@ -79,7 +88,7 @@ class PerfTimer:
             BaseException: Whatever a call raises ends the rounds and propagates.
         """
         if not callable(func):
-            _close(func)
+            close_coroutine(func)
             raise UsageError(
                 f"perf_timer got a {type(func).__name__}; expected a callable and its arguments"
                 " apart: perf_timer(ask, 'q'), not perf_timer(ask('q'))"
@@ -92,8 +101,9 @@ class PerfTimer:
         Args:
             label: The label to record it under; this timer's own where it is left out.
         """
-        timings = self._current()
-        label = self._label if label is None else label
+        if label is not None:
+            return self[label].measure()
+        timings, label = self._current(), self._label
         subject = f"the block {label!r}" if label else "the block"
         return MeasuredBlock(timings.context(label, subject), timings.recording(label, subject))
 
@@ -212,10 +222,3 @@ class PerfTimer:
 
 
 _EFFORT: Final = ("rounds", "warmup", "max_calls", "max_time", "max_tokens", "max_cost")
-
-
-def _close(value: object) -> None:
-    """Close a coroutine that can no longer be awaited, to keep the interpreter from warning."""
-    close: Callable[[], None] | None = getattr(value, "close", None)
-    if isinstance(value, Coroutine) and close is not None:
-        close()

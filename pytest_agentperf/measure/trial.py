@@ -7,13 +7,14 @@ from itertools import repeat
 from typing import Any
 
 from pytest_agentperf.core.errors import UsageError
+from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.measure.call import CallContext, RunningCall
 from pytest_agentperf.measure.recording import Recording
 from pytest_agentperf.measure.rounds import Schedule
-from pytest_agentperf.measure.stream import is_async_stream
+from pytest_agentperf.measure.stream import is_async_stream, is_sync_stream
 from pytest_agentperf.measure.usage import has_no_usage
 
-__all__ = ["Trial", "TrialHooks"]
+__all__ = ["Trial", "TrialHooks", "close_coroutine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Trial:
         "_is_body",
         "_is_simple",
         "_on_async",
+        "_paused",
         "_schedule",
         "coroutine",
         "is_awaited",
@@ -80,6 +82,7 @@ class Trial:
         self.is_ended = False
         self.coroutine: Any = None
         self.pending: Any = None
+        self._paused = 0.0
 
     @property
     def subject(self) -> str:
@@ -91,7 +94,7 @@ class Trial:
         if not self._schedule.next_block(self._context.clock()):
             return None
         prepared = self._hooks.setup() if self._hooks.setup else None
-        if inspect.isawaitable(prepared):
+        if inspect.isawaitable(prepared) or inspect.iscoroutinefunction(self._hooks.teardown):
             return self._start_async(prepared, None)
         running = self._begin()
         try:
@@ -102,6 +105,7 @@ class Trial:
                 result = self._consume(running, result)
         except BaseException as error:
             running.fail(error)
+            self._tear_down()
             raise
         self._end(running, result)
         return self._run_sync(result)
@@ -112,7 +116,8 @@ class Trial:
             return True
         if self._is_body:
             return False
-        return is_async_stream(result) or (
+        # A stream of both kinds that nobody awaited is meant for `for`.
+        return (is_async_stream(result) and not is_sync_stream(result)) or (
             self._context.stream is not None and hasattr(result, "__aenter__")
         )
 
@@ -130,12 +135,8 @@ class Trial:
     def _fast_block(self, calls: int, kind: type) -> Any:
         """Make *calls* calls that return a *kind*, with nothing but the clock around them."""
         recording, call, clock = self._schedule.recording, self._call, self._context.clock
-        before, append, deadline = (
-            recording.latency.count,
-            recording.latency.append,
-            self._schedule.deadline,
-        )
-        result, started = None, clock()
+        made, deadline = Sample(), self._schedule.deadline
+        append, result, started = made.append, None, clock()
         try:
             for _ in repeat(None, calls):
                 started = clock()
@@ -144,13 +145,13 @@ class Trial:
                 if result.__class__ is not kind:
                     break
                 append(ended - started)
-                if ended > deadline:
+                if ended >= deadline:
                     break
         except BaseException as error:
             recording.fail(clock() - started, error)
             raise
         finally:
-            self._settle(recording, before, kind)
+            self._settle(recording, made, kind)
         return result if result.__class__ is kind else self._finish_odd(result, started)
 
     def _finish_odd(self, result: Any, started: float) -> Any:
@@ -169,8 +170,7 @@ class Trial:
         """Refuse an awaitable where it is too late to become a coroutine."""
         if not self._needs_loop(result):
             return
-        if inspect.iscoroutine(result):
-            result.close()
+        close_coroutine(result)
         raise UsageError(
             f"{self.subject} returned a {type(result).__name__} after plain results; expected"
             " awaitables from the first call on, or never"
@@ -188,6 +188,7 @@ class Trial:
                 result = self._consume(running, result)
         except BaseException as error:
             running.fail(error)
+            self._tear_down()
             raise
         self._end(running, result)
         return result
@@ -201,8 +202,16 @@ class Trial:
     def _end(self, running: RunningCall, result: Any) -> None:
         """Record that a call returned *result*."""
         self._record(running, result)
-        if self._hooks.teardown:
-            self._hooks.teardown()
+        self._tear_down()
+
+    def _tear_down(self) -> None:
+        """Do what the user wants after a call, also after one that raised."""
+        if self._hooks.teardown and inspect.isawaitable(left := self._hooks.teardown()):
+            close_coroutine(left)
+            raise UsageError(
+                f"teardown= of {self.subject} returned a {type(left).__name__}; expected an"
+                " `async def` function, or one that returns nothing to await"
+            )
 
     def _record(self, running: RunningCall, result: Any) -> None:
         if self._is_body:
@@ -212,13 +221,13 @@ class Trial:
             self._is_simple = self._is_simple and not running.is_stream
         self._schedule.ended(1)
 
-    def _settle(self, recording: Recording, before: int, kind: type) -> None:
+    def _settle(self, recording: Recording, made: Sample, kind: type) -> None:
         """Take note of the calls that a fast block made."""
-        made = recording.latency.count - before
-        recording.latency.settle()
-        if made and not self._is_body:
-            recording.spending.miss(kind, self.subject, made)
-        self._schedule.ended(made)
+        recording.latency.merge(made)
+        if made.count and not self._is_body:
+            wants_cost = self._context.reading.wants_cost
+            recording.spending.miss(kind, self.subject, made.count, wants_cost=wants_cost)
+        self._schedule.ended(made.count)
 
     def _start_async(self, pending: Any, running: RunningCall | None) -> Coroutine[Any, Any, Any]:
         """Return the coroutine that makes the calls.
@@ -229,6 +238,7 @@ class Trial:
         """
         if running is not None:
             running.pause()
+        self._paused = self._context.clock()
         coroutine = self._run_async(pending, running)
         self.pending = pending
         self.coroutine = coroutine
@@ -237,12 +247,13 @@ class Trial:
 
     async def _run_async(self, pending: Any, running: RunningCall | None) -> Any:
         self.is_awaited = True
+        # The time between the call and its await is the caller's, not the trial's.
+        self._schedule.delay(self._context.clock() - self._paused)
         try:
             if running is None:
                 await _settled(pending)
                 result = await self._one_async(is_set_up=True)
             else:
-                # The time between the call and its await is the caller's, not the call's.
                 running.resume()
                 result = await self._await_first(pending, running)
             kind = type(pending)
@@ -256,11 +267,19 @@ class Trial:
         return result
 
     async def _await_first(self, pending: object, running: RunningCall) -> Any:
+        return await self._finish(running, lambda: pending)
+
+    async def _finish(self, running: RunningCall, call: Callable[[], object]) -> Any:
+        """Bring *call* to its end as the recorded call *running*."""
         try:
             with running.active():
-                result = await self._consume_async(running, await _settled(pending))
+                result = await self._consume_async(running, await _settled(call()))
+        except GeneratorExit as error:  # closed from outside: nothing can be awaited any more
+            running.fail(error)
+            raise
         except BaseException as error:
             running.fail(error)
+            await self._tear_down_async()
             raise
         await self._end_async(running, result)
         return result
@@ -269,60 +288,67 @@ class Trial:
         """Make one call with everything around it."""
         if self._hooks.setup and not is_set_up:
             await _settled(self._hooks.setup())
-        running = self._begin()
-        try:
-            with running.active():
-                result = await self._consume_async(running, await _settled(self._call()))
-        except BaseException as error:
-            running.fail(error)
-            raise
-        await self._end_async(running, result)
-        return result
+        return await self._finish(self._begin(), self._call)
 
     async def _fast_block_async(self, calls: int, pending: type, kind: type) -> Any:
         """Make *calls* calls whose *pending* resolves to a *kind*, as `_fast_block` does."""
         recording, call, clock = self._schedule.recording, self._call, self._context.clock
-        before, append, deadline = (
-            recording.latency.count,
-            recording.latency.append,
-            self._schedule.deadline,
-        )
-        result, started = None, clock()
+        made, deadline = Sample(), self._schedule.deadline
+        append, awaited, result, started = made.append, None, None, clock()
         try:
             for _ in repeat(None, calls):
                 started = clock()
-                result = call()
-                if result.__class__ is not pending:
+                awaited = call()
+                if awaited.__class__ is not pending:
                     break
-                result = await result  # type: ignore[misc]
+                result = await awaited  # type: ignore[misc]
                 ended = clock()
                 if result.__class__ is not kind:
                     break
                 append(ended - started)
-                if ended > deadline:
+                if ended >= deadline:
                     break
         except BaseException as error:
             recording.fail(clock() - started, error)
             raise
         finally:
-            self._settle(recording, before, kind)
-        if result.__class__ is kind:
-            return result
-        return await self._await_first(result, self._begin(started))
+            self._settle(recording, made, kind)
+        if awaited.__class__ is not pending:
+            return await self._await_first(awaited, self._begin(started))
+        return result if result.__class__ is kind else await self._finish_odd_async(result, started)
+
+    async def _finish_odd_async(self, result: Any, started: float) -> Any:
+        """Record a call whose awaited *result* is of another kind than those before it."""
+        running = self._begin(started)
+        try:
+            result = await self._consume_async(running, result)
+        except BaseException as error:
+            running.fail(error)
+            raise
+        await self._end_async(running, result)  # a fast block has no teardown to miss
+        return result
 
     async def _consume_async(self, running: RunningCall, result: Any) -> Any:
         return result if self._is_body else await running.consume_async(result)
 
     async def _end_async(self, running: RunningCall, result: Any) -> None:
         self._record(running, result)
+        await self._tear_down_async()
+
+    async def _tear_down_async(self) -> None:
         if self._hooks.teardown:
             await _settled(self._hooks.teardown())
 
     def abandon(self) -> None:
         """Close a coroutine that nobody awaited, without the interpreter's warning."""
         for coroutine in (self.coroutine, self.pending):
-            if inspect.iscoroutine(coroutine):
-                coroutine.close()
+            close_coroutine(coroutine)
+
+
+def close_coroutine(value: object) -> None:
+    """Close a coroutine that can no longer be awaited, to keep the interpreter from warning."""
+    if isinstance(value, Coroutine):
+        value.close()
 
 
 async def _settled(value: object) -> Any:

@@ -4,7 +4,9 @@ Read by the names of fields, so that response objects and the same JSON in plain
 and no SDK is imported. What a response does not say is unknown, never 0.
 """
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Final
@@ -38,7 +40,7 @@ def _read_field(response: object) -> Usage | None:
     """Return the usage in the field `usage`, `usage_metadata` or `llm_output` of *response*."""
     usage = _get(response, "usage")
     if callable(usage) and _get(usage, "input_tokens") is None:
-        usage = usage()  # pydantic-ai 1: a method
+        usage = _called(usage)  # pydantic-ai 1: a method
     found = _tokens(usage) or _tokens(_get(response, "usage_metadata"))
     if found is None:
         output = _get(response, "llm_output")
@@ -55,6 +57,18 @@ def _read_field(response: object) -> Usage | None:
     )
 
 
+def _called(method: Callable[..., object]) -> object:
+    """Return what *method* returns without arguments, None where that is no answer."""
+    try:
+        usage = method()
+    except Exception:  # noqa: BLE001 -- a method of the user's object that is only named so
+        return None
+    if inspect.iscoroutine(usage):
+        usage.close()
+        return None
+    return usage
+
+
 def _read_messages(response: object) -> Usage | None:
     """Return the usage of the messages that a langchain agent added to its state."""
     messages = _get(response, "messages")
@@ -64,7 +78,11 @@ def _read_messages(response: object) -> Usage | None:
     # The state holds the whole conversation; what this call used stands after the last question.
     answers = messages[asked[-1] + 1 :] if asked else messages
     found = [usage for message in answers if (usage := _read_field(message)) is not None]
-    return reduce(add, found) if found else None
+    if not found:
+        return None
+    usage, models = reduce(add, found), {usage.model for usage in found if usage.model}
+    # What two models used together has no price.
+    return usage if len(models) < 2 else replace(usage, model=None)  # noqa: PLR2004 -- two
 
 
 def read_stream_usage(items: Sequence[object]) -> Usage | None:
@@ -91,7 +109,7 @@ def _later(usage: Usage | None, item: object) -> Usage | None:
         return usage
     found = _read_field(source)
     if found is not None and (usage is None or found.input_tokens):
-        return found
+        return found if found.model or usage is None else replace(found, model=usage.model)
     output = _get(fields, "output_tokens")  # Anthropic's `message_delta` has only these
     if usage is not None and isinstance(output, int):
         return Usage(usage.input_tokens, output, usage.cached_tokens, usage.model, usage.cost)

@@ -1,12 +1,18 @@
 """Wrappers: functions of the same kind as the wrapped one, each call of which is recorded."""
 
+import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import aclosing, closing
+from typing import Any
 
 from pytest_agentperf.measure.call import RunningCall
+from pytest_agentperf.measure.returned_stream import (
+    MeasuredAsyncStream,
+    MeasuredEitherStream,
+    MeasuredStream,
+)
 from pytest_agentperf.measure.stream import is_async_stream, is_sync_stream
 
 __all__ = ["count_calls", "record_calls"]
@@ -66,7 +72,12 @@ async def _finish(running: RunningCall, call: Callable[[], Any]) -> Any:
 
 def _returned(running: RunningCall, result: Any) -> Any:
     """Return *result*; where it is a stream the call ends with it, else now."""
-    if is_async_stream(result) or is_sync_stream(result):
+    is_async, is_sync = is_async_stream(result), is_sync_stream(result)
+    if is_async and is_sync:
+        return MeasuredEitherStream(running, result)
+    if is_async:
+        return MeasuredAsyncStream(running, result)
+    if is_sync:
         return MeasuredStream(running, result)
     running.end(result)
     return result
@@ -84,21 +95,69 @@ def _wrap_function(
         except BaseException as error:
             running.fail(error)
             raise
-        if inspect.isawaitable(result):
-            return _finish(running, lambda: result)
-        return _returned(running, result)
+        return (
+            _awaitable(running, result)
+            if inspect.isawaitable(result)
+            else _returned(running, result)
+        )
 
     return measured
+
+
+def _awaitable(running: RunningCall, result: Any) -> Any:
+    """Return the awaitable *result* as what it is, with its end recorded."""
+    if isinstance(result, asyncio.Future):
+        result.add_done_callback(functools.partial(_note_done, running))
+        return result
+    running.pause()
+    if hasattr(result, "__aenter__"):  # `await` or `async with`, as aiohttp's requests
+        return MeasuredRequest(running, result)
+    return _finish_later(running, lambda: result)
+
+
+def _note_done(running: RunningCall, future: "asyncio.Future[Any]") -> None:
+    if future.cancelled():
+        running.fail(asyncio.CancelledError())
+    elif (error := future.exception()) is not None:
+        running.fail(error)
+    else:
+        running.end(future.result())
+
+
+async def _finish_later(running: RunningCall, call: Callable[[], Any]) -> Any:
+    running.resume()
+    return await _finish(running, call)
+
+
+class MeasuredRequest:
+    """What a wrapped function returned to be awaited or entered; everything else is its own."""
+
+    def __init__(self, running: RunningCall, request: Any) -> None:
+        self._running = running
+        self._request = request
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._request, name)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return _finish_later(self._running, lambda: self._request).__await__()
+
+    async def __aenter__(self) -> Any:
+        return await _finish_later(self._running, self._request.__aenter__)
+
+    async def __aexit__(self, *error: object) -> Any:
+        return await self._request.__aexit__(*error)
 
 
 def _wrap_generator(
     func: Callable[..., Any], begin: Callable[[], RunningCall]
 ) -> Callable[..., Any]:
     @_copy_name(func)
-    def measured(*args: Any, **kwargs: Any) -> Iterator[Any]:
+    def measured(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         running = begin()
         try:
-            yield from running.iterate(func(*args, **kwargs))
+            with closing(func(*args, **kwargs)) as stream:
+                returned = yield from running.iterate(stream)
         except GeneratorExit:  # the consumer had enough: no error of the call
             running.end()
             raise
@@ -106,6 +165,7 @@ def _wrap_generator(
             running.fail(error)
             raise
         running.end()
+        return returned
 
     return measured
 
@@ -117,8 +177,9 @@ def _wrap_async_generator(
     async def measured(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         running = begin()
         try:
-            async for item in running.iterate(func(*args, **kwargs)):
-                yield item
+            async with aclosing(func(*args, **kwargs)) as stream:
+                async for item in running.iterate(stream):
+                    yield item
         except GeneratorExit:
             running.end()
             raise
@@ -130,92 +191,24 @@ def _wrap_async_generator(
     return measured
 
 
-class MeasuredStream:
-    """A stream that a wrapped function returned: the call ends where the stream does.
-
-    Everything but the iteration is the stream's own.
-    """
-
-    def __init__(self, running: RunningCall, stream: Any) -> None:
-        self._running: RunningCall | None = running
-        self._stream = stream
-        self._items = running.iterate(stream)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        try:
-            return next(self._items)
-        except StopIteration:
-            self._end(None)
-            raise
-        except BaseException as error:
-            self._end(error)
-            raise
-
-    async def __anext__(self) -> Any:
-        try:
-            return await anext(self._items)
-        except StopAsyncIteration:
-            self._end(None)
-            raise
-        except BaseException as error:
-            self._end(error)
-            raise
-
-    def __enter__(self) -> Self:
-        self._stream.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> Any:
-        self._end(error)
-        return self._stream.__exit__(kind, error, traceback)
-
-    async def __aenter__(self) -> Self:
-        await self._stream.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> Any:
-        self._end(error)
-        return await self._stream.__aexit__(kind, error, traceback)
-
-    def _end(self, error: BaseException | None) -> None:
-        """Record the end of the call, once."""
-        running, self._running = self._running, None
-        if running is None:
-            return
-        if error is None:
-            running.end()
-        else:
-            running.fail(error)
-
-
 def count_calls(func: Callable[..., Any], count: Callable[[], None]) -> Callable[..., Any]:
     """Return a function of the kind of *func* that calls *count* first."""
     if inspect.isasyncgenfunction(func):
 
         @_copy_name(func)
-        async def counted_items(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        async def counted_async_items(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             count()
-            async for item in func(*args, **kwargs):
-                yield item
+            async with aclosing(func(*args, **kwargs)) as stream:
+                async for item in stream:
+                    yield item
+
+        return counted_async_items
+    if inspect.isgeneratorfunction(func):
+
+        @_copy_name(func)
+        def counted_items(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            count()
+            return (yield from func(*args, **kwargs))
 
         return counted_items
     if is_coroutine_function(func):

@@ -212,6 +212,15 @@ def test_statistics_of_nothing_name_the_labels_that_there_are(bench: Bench, agen
         _ = bench.timer["pln"].p95
 
 
+def test_statistics_of_a_function_that_was_not_called_name_the_other_labels(
+    bench: Bench, agent: Agent
+) -> None:
+    bench.timer.wrap(agent.ask)
+    bench.timer["plan"](agent.ask)
+    with pytest.raises(EmptySampleError, match=r"without a label .* measurement: 'plan'"):
+        _ = bench.timer.p95
+
+
 def test_statistics_that_are_unknown_say_why(bench: Bench) -> None:
     bench.timer(lambda: "a")
     with pytest.raises(EmptySampleError, match=r"tokens_per_call is unknown: <lambda> returned"):

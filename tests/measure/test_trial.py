@@ -651,6 +651,13 @@ async def test_trial_that_ended_is_not_named(bench: Bench, agent: Agent) -> None
     assert len(bench.timings.close()) == 1
 
 
+@pytest.mark.asyncio
+async def test_trials_that_ended_are_not_kept(bench: Bench, agent: Agent) -> None:
+    for _ in range(10):
+        await bench.timer(agent.ask_async)
+    assert len(bench.timings._unfinished) == 1  # the last one, until another begins
+
+
 def test_body_of_a_test_may_return_anything(bench: Bench, agent: Agent) -> None:
     made = bench.timings.run_body(agent.stream)
     assert list(made) == ["a", "b", "c"]

@@ -136,16 +136,16 @@ def _each_example(
     function: Callable[..., Any], timings: Timings, begin: Callable[[], RunningCall] | None
 ) -> Callable[..., Any]:
     """Return *function*, which runs one example, with each valid example recorded by *begin*."""
-    from hypothesis.errors import HypothesisException
+    from hypothesis.errors import HypothesisException, StopTest
 
     @contextmanager
     def recorded() -> Iterator[None]:
         running = begin() if begin is not None else None
         try:
             yield
-        except Exception as error:
+        except BaseException as error:  # `pytest.fail` raises no Exception
             # An example that hypothesis itself gives up is no failure; nor is it a call.
-            if not isinstance(error, HypothesisException):
+            if not isinstance(error, HypothesisException | StopTest):
                 timings.stop_recording()
             raise
         if running is not None:

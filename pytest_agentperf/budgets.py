@@ -46,7 +46,7 @@ class Budgets:
     @property
     def prices(self) -> dict[str, Price]:
         """The user's prices by model."""
-        return dict(self.file.prices) if self.file else {}
+        return self.file.prices(self.environment) if self.file else {}
 
     def header(self) -> str | None:
         """Return the line that says which budgets hold, None without a file."""
@@ -126,7 +126,7 @@ def open_budgets(settings: Settings) -> Budgets:
         return Budgets(file, environment, is_guessed, _read_overrides(settings.limits))
     except OSError as error:
         raise pytest.UsageError(
-            f"--perf-budget {settings.budget}: cannot be read: {error.strerror or error}"
+            f"budget file {settings.budget}: cannot be read: {error.strerror or error}"
         ) from error
     except AgentPerfError as error:
         raise pytest.UsageError(str(error)) from error
@@ -137,10 +137,9 @@ def _choose_environment(file: BudgetFile | None, name: str | None) -> tuple[str 
     known = file.environments if file else {}
     if name is not None:
         if name not in known:
-            where = (
-                f"environment of {file.name}" if file else "environment (no budget file is given)"
-            )
-            raise UnknownNameError(where, name, known)
+            if file is None:
+                raise BudgetError(f"environment {name!r} without a file; give --perf-budget too")
+            raise UnknownNameError(f"environment of {file.name}", name, known)
         return name, False
     if "ci" in known and os.environ.get("CI"):
         return "ci", True

@@ -60,7 +60,8 @@ def _init(options: argparse.Namespace) -> str:
     records = read_run(run)
     text = starter_file(records, output.name)
     write_text(output, text)
-    return f"{output}: budgets of {len(records)} tests; try: pytest --perf-budget {output}"
+    tests = "1 test" if len(records) == 1 else f"{len(records)} tests"
+    return f"{output}: budgets of {tests}; try: pytest --perf-budget {output}"
 
 
 def _find_last_run(folder: Path) -> Path:
@@ -89,7 +90,7 @@ def _describe(budget: BudgetFile) -> str:
         (len(tables.markers), "marker"),
         (len(tables.tests), "test pattern"),
         (len(budget.environments), "environment"),
-        (len(budget.prices), "price"),
+        (len(tables.prices), "price"),
     )
     parts = [f"{number} {name}{'s' * (number != 1)}" for number, name in counted if number]
     return ", ".join(parts) or "no limits yet"

@@ -24,7 +24,7 @@ from pytest_agentperf.measure.rounds import Plan
 from pytest_agentperf.measure.timings import Timings
 from pytest_agentperf.options import Settings, is_narrowed, read_settings
 from pytest_agentperf.planning import ONCE, plan_calls
-from pytest_agentperf.report.escape import plain_line
+from pytest_agentperf.report.escape import plain_line, valid_text
 from pytest_agentperf.report.record import PerfRecord, make_record
 
 __all__ = ["PerfSession"]
@@ -220,7 +220,9 @@ def junit_properties(record: PerfRecord) -> list[tuple[str, Any]]:
     """Return the numbers of *record* as properties of its test case."""
     found: list[tuple[str, Any]] = []
     for measurement in record.measurements:
-        prefix = f"agentperf.{measurement.label}." if measurement.label else "agentperf."
+        # Properties cross xdist, where a lone surrogate would end the session.
+        label = valid_text(measurement.label or "")
+        prefix = f"agentperf.{label}." if label else "agentperf."
         found.append((f"{prefix}calls", measurement.calls))
         found += [(f"{prefix}{name}", float(value)) for name, value in measurement.metrics.items()]
     if record.verdicts:

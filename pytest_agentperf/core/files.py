@@ -24,7 +24,7 @@ def read_text(path: Path) -> str:
     if len(content) > _LARGEST:
         raise FileFormatError(f"{path}: larger than 50 MB, which no file of this kind is")
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")  # editors of Windows put a mark in front
     except UnicodeDecodeError as error:
         raise FileFormatError(
             f"{path}: no UTF-8 text at byte {error.start}; save it as UTF-8"

@@ -190,7 +190,8 @@ ALIASES: Final[Mapping[str, str]] = {
 `memory_mb` takes a bare number of megabytes.
 """
 
-_STATISTIC: Final = re.compile(r"p(\d{1,3})(?:_(\d{1,3}))?")
+# One spelling for each: `p095` and `p95_0` would be limits beside that on `p95`.
+_STATISTIC: Final = re.compile(r"p(0|[1-9][0-9]{0,2})(?:_([0-9]{0,2}[1-9]))?")
 _COMMON: Final = ("min", "mean", "max", "stddev", "p50", "p90", "p95", "p99", "p99_9")
 
 
@@ -209,7 +210,8 @@ def find_metric(name: str) -> Metric:
     if statistic.isdecimal() and _STATISTIC.fullmatch(f"{prefix.rpartition('_')[2]}_{statistic}"):
         prefix, _, whole = prefix.rpartition("_")  # the `9` of `p99_9`
         statistic = f"{whole}_{statistic}"
-    prefix = {"": "latency", "api_response_time": "latency"}.get(prefix, prefix)
+    if statistic == full or prefix == "api_response_time":
+        prefix = "latency"
     quantity_or_none = QUANTITIES.get(prefix)
     if quantity_or_none is None or not quantity_or_none.has_statistics:
         raise UnknownNameError("metric", name, _known_names())

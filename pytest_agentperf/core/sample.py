@@ -228,7 +228,8 @@ class Sample:
 
     def _middle(self, index: int) -> float:
         """Return the value that stands for all values of bucket *index*."""
-        return self._lowest * math.exp((index + 0.5) * _GROWTH)
+        # Not the middle of the logarithms: from here both ends are off by exactly the error.
+        return self._lowest * math.exp(index * _GROWTH) * (1 + _RELATIVE_ERROR)
 
     def _demand(self, statistic: str) -> None:
         """Refuse a statistic of nothing."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from pytest_agentperf.core.errors import UnitError
 
-__all__ = ["Unit", "format_quantity", "parse_quantity"]
+__all__ = ["Unit", "format_beside", "format_exact", "format_quantity", "parse_quantity"]
 
 
 class Unit(enum.Enum):
@@ -89,7 +89,8 @@ def _split(value: object, unit: Unit) -> tuple[float, str]:
             return math.inf, ""
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
     if match is None or (match[1] and unit is not Unit.DOLLARS):
-        raise UnitError(f"{value!r}: expected a {unit.value} such as {_EXAMPLES[unit]}")
+        article = "an" if unit is Unit.DOLLARS else "a"
+        raise UnitError(f"{value!r}: expected {article} {unit.value} such as {_EXAMPLES[unit]}")
     return float(match[2]), match[3]
 
 
@@ -137,13 +138,15 @@ def format_quantity(value: float, unit: Unit, digits: int = 3) -> str:
     """Return *value* as text that `parse_quantity` reads back.
 
     Args:
-        value: In the base unit of *unit*; zero or more.
+        value: In the base unit of *unit*.
         unit: What *value* counts.
         digits: Significant digits, 1 to 17; digits before the decimal point are never lost.
 
     Returns:
         For example ``"912 ms"``, ``"1.5 MB"``, ``"1500"``, ``"95 %"``, ``"50/s"`` or ``"$0.02"``.
     """
+    if value < 0:  # only a change can be negative, never a limit
+        return "-" + format_quantity(-value, unit, digits)
     if unit is Unit.DOLLARS:
         return f"${_number(value, digits)}"
     if unit is Unit.SECONDS and value == 0:
@@ -154,6 +157,23 @@ def format_quantity(value: float, unit: Unit, digits: int = 3) -> str:
         if float(f"{scaled:.{digits}g}") >= least:
             return f"{_number(scaled, digits)}{symbol}"
     return _number(value, digits)
+
+
+def format_exact(value: float, unit: Unit) -> str:
+    """Return *value* with the fewest digits that read back as the same number, 17 at most."""
+    texts = (format_quantity(value, unit, digits) for digits in range(1, 17))
+    exact = (text for text in texts if parse_quantity(text, unit) == value)
+    return next(exact, format_quantity(value, unit, 17))
+
+
+def format_beside(value: float, bound: float, unit: Unit) -> tuple[str, str]:
+    """Return *value* and *bound* as text, with digits enough to see which is the greater."""
+    for digits in (3, 4, 6, 9, 17):
+        texts = format_quantity(value, unit, digits), format_quantity(bound, unit, max(digits, 6))
+        first, second = (parse_quantity(text, unit) for text in texts)
+        if (first > second, first < second) == (value > bound, value < bound):
+            break
+    return texts
 
 
 def _number(value: float, digits: int) -> str:

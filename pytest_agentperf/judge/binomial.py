@@ -47,12 +47,15 @@ def _tail_in_floats(successes: int, trials: int, chance: float) -> float:
         ways = whole - math.lgamma(i + 1) - math.lgamma(trials - i + 1)
         return math.exp(ways + i * hit + (trials - i) * miss)
 
+    if successes < trials * chance - 10 * math.sqrt(trials * chance * (1 - chance)):
+        return 1.0  # ten deviations below the mean: but for 1e-6 at most, it is
+
     total, i = 0.0, successes
     while i <= trials:
         now = term(i)
         total += now
         # Past the mode the terms only shrink, faster than a geometric series of this ratio.
-        if i > trials * chance and now < total * 1e-12:
+        if i > trials * chance and now <= total * 1e-12:
             break
         i += 1
     return min(total, 1.0)

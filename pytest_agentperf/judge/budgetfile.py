@@ -18,8 +18,9 @@ from pytest_agentperf.judge.node_ids import NodePattern
 __all__ = ["BudgetFile", "Tables", "parse_budget_file", "read_budget_file"]
 
 _VERSION: Final = 1
-_TABLES: Final = ("defaults", "markers", "tests")
-_TOP: Final = ("version", *_TABLES, "regression", "environments", "prices")
+_LARGEST_SCALE: Final = 1_000_000
+_TABLES: Final = ("defaults", "markers", "tests", "prices", "regression")
+_TOP: Final = ("version", *_TABLES, "environments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,16 @@ class Tables:
         markers: For the tests with a marker, in order of the file.
         tests: For the tests that a pattern matches, less specific ones first.
         scale: Factors for the limits of all tables before these.
+        prices: Prices by model.
+        regression: Tolerance (a share) and noise floor (seconds) of the regression gate.
     """
 
     defaults: Layer
     markers: Mapping[str, Layer]
     tests: tuple[tuple[NodePattern, Layer], ...]
     scale: Mapping[str, float]
+    prices: Mapping[str, Price]
+    regression: Mapping[str, float]
 
     def layers(self, nodeid: str, has_marker: Callable[[str], bool]) -> Iterator[Layer]:
         """Return what holds for the test *nodeid*, the later winning, exact node ids left out."""
@@ -64,15 +69,11 @@ class BudgetFile:
         name: What messages call it.
         tables: The tables of the top level.
         environments: Further tables, by the environment's name.
-        prices: Prices by model.
-        regression: Tolerance (a share) and noise floor (seconds) of the regression gate.
     """
 
     name: str
     tables: Tables
     environments: Mapping[str, Tables]
-    prices: Mapping[str, Price]
-    regression: Mapping[str, float]
 
     def layers(
         self,
@@ -99,10 +100,18 @@ class BudgetFile:
 
     def patterns(self, environment: str | None) -> list[NodePattern]:
         """Return the patterns that are meant to match a test in *environment*."""
-        sources = [self.tables]
-        if environment is not None:
-            sources.append(self.environments[environment])
-        return [pattern for tables in sources for pattern, _ in tables.tests]
+        return [pattern for tables in self._in_force(environment) for pattern, _ in tables.tests]
+
+    def prices(self, environment: str | None) -> dict[str, Price]:
+        """Return the prices by model that hold in *environment*."""
+        prices: dict[str, Price] = {}
+        for tables in self._in_force(environment):
+            prices.update(tables.prices)
+        return prices
+
+    def _in_force(self, environment: str | None) -> list[Tables]:
+        named = [] if environment is None else [self.environments[environment]]
+        return [self.tables, *named]
 
 
 def read_budget_file(path: Path, name: str | None = None) -> BudgetFile:
@@ -142,8 +151,11 @@ class _Reader:
 
     def read(self, content: Mapping[str, Any]) -> BudgetFile:
         self._check_keys("", content, _TOP)
-        if content.get("version") != _VERSION or isinstance(content["version"], bool):
-            found = repr(content["version"]) if "version" in content else "nothing"
+        version = content.get("version")
+        if version != _VERSION or isinstance(version, bool):
+            # The repr of an integer may be too long for Python itself.
+            is_long = isinstance(version, int) and version.bit_length() > 64  # noqa: PLR2004
+            found = "nothing" if version is None else "another" if is_long else repr(version)
             self._fail("version", BudgetError(f"got {found}, expected {_VERSION}"))
         environments = self._table("", content, "environments")
         return BudgetFile(
@@ -153,8 +165,6 @@ class _Reader:
                 key: self._environment(f"environments.{key}", table)
                 for key, table in self._subtables("environments", environments)
             },
-            prices=self._prices(self._table("", content, "prices")),
-            regression=self._regression(self._table("", content, "regression")),
         )
 
     def _environment(self, path: str, content: Mapping[str, Any]) -> Tables:
@@ -189,6 +199,10 @@ class _Reader:
             tests=tuple(tests),
             scale=self._scale(
                 f"{prefix}scale", self._table(prefix, content, "scale") if prefix else {}
+            ),
+            prices=self._prices(f"{prefix}prices", self._table(prefix, content, "prices")),
+            regression=self._regression(
+                f"{prefix}regression", self._table(prefix, content, "regression")
             ),
         )
 
@@ -232,14 +246,16 @@ class _Reader:
                 if key not in QUANTITIES:
                     raise UnknownNameError("quantity", key, QUANTITIES)
                 scale[key] = parse_quantity(value, Unit.FACTOR)
+                if not 0 < scale[key] <= _LARGEST_SCALE:
+                    raise BudgetError(f"{value!r}: expected a factor above 0 and up to 1,000,000")
             except ValueError as error:
                 self._fail(f"{path}.{key}", error)
         return scale
 
-    def _prices(self, content: Mapping[str, Any]) -> dict[str, Price]:
+    def _prices(self, prefix: str, content: Mapping[str, Any]) -> dict[str, Price]:
         prices = {}
-        for model, table in self._subtables("prices", content):
-            path = f'prices."{model}"'
+        for model, table in self._subtables(prefix, content):
+            path = f'{prefix}."{model}"'
             self._check_keys(path, table, ("input", "output", "cached_input"))
             try:
                 dollars = {key: parse_quantity(value, Unit.DOLLARS) for key, value in table.items()}
@@ -252,15 +268,17 @@ class _Reader:
                 self._fail(path, error)
         return prices
 
-    def _regression(self, content: Mapping[str, Any]) -> dict[str, float]:
+    def _regression(self, path: str, content: Mapping[str, Any]) -> dict[str, float]:
         units = {"tolerance": Unit.SHARE, "noise_floor": Unit.SECONDS}
-        self._check_keys("regression", content, units)
+        self._check_keys(path, content, units)
         parsed = {}
-        for key in set(content) & set(units):
+        for key, unit in units.items():
+            if key not in content:
+                continue
             try:
-                parsed[key] = parse_quantity(content[key], units[key])
+                parsed[key] = parse_quantity(content[key], unit)
             except ValueError as error:
-                self._fail(f"regression.{key}", error)
+                self._fail(f"{path}.{key}", error)
         return parsed
 
     def _table(self, prefix: str, content: Mapping[str, Any], key: str) -> Mapping[str, Any]:

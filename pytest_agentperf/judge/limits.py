@@ -174,7 +174,7 @@ def _without_sign(metric: Metric, value: str) -> str:
         raise BudgetError(
             f"{value!r}: {metric.name} takes {side} limit; write {sign} or no sign at all"
         )
-    return value.lstrip("<>=")
+    return value[1:].removeprefix("=")
 
 
 def _check_order(metric: Metric, warn: float | None, fail: float | None) -> None:

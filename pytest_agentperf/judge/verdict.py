@@ -15,7 +15,7 @@ from typing import Final
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import Direction, Metric, Statistic, needed_values
 from pytest_agentperf.core.sample import Sample
-from pytest_agentperf.core.units import Unit, format_quantity
+from pytest_agentperf.core.units import Unit, format_beside, format_quantity
 from pytest_agentperf.judge.binomial import lower_rank, tail_at_most, upper_rank
 from pytest_agentperf.judge.limits import Limit, ResolvedLimits
 
@@ -189,7 +189,9 @@ class _Case:
 
     def undecided(self, why: str, rounds: int) -> Verdict:
         """Return the verdict that only more calls could decide, with how to get them."""
-        value, bound = self._numbers(self.limit.fail)
+        is_warning = self.limit.fail is None
+        value, bound = self._numbers(self.limit.warn if is_warning else self.limit.fail)
+        kind = "warning from" if is_warning else "budget"
         if self.measurement.bound:
             cure = f"raise {self.measurement.bound}"
         elif self.measurement.looks:
@@ -197,7 +199,7 @@ class _Case:
         else:
             cure = f"make at least {rounds} calls"
         sentence = (
-            f"{self.limit.metric.title} is undecided at {value}, budget {bound}: {why}; {cure}"
+            f"{self.limit.metric.title} is undecided at {value}, {kind} {bound}: {why}; {cure}"
             f" ({self._counted()}; {self.limit.source})"
         )
         return self.verdict(Status.UNDECIDED, sentence, is_open=True)
@@ -213,11 +215,10 @@ class _Case:
     def _numbers(self, bound: float | None) -> tuple[str, str]:
         """Return the value and *bound* as text, with digits enough to tell them apart."""
         unit, value = self.limit.metric.unit, self.value
-        bound_text = "none" if bound is None else format_quantity(bound, unit, 6)
-        if value is None:
-            return "unknown", bound_text
-        texts = (format_quantity(value, unit, digits) for digits in (3, 4, 6, 9, 17))
-        return next((t for t in texts if t != bound_text or value == bound), bound_text), bound_text
+        if value is not None and bound is not None:
+            return format_beside(value, bound, unit)
+        known = "none" if bound is None else format_quantity(bound, unit, 6)
+        return "unknown" if value is None else format_quantity(value, unit), known
 
     def _counted(self) -> str:
         """Return how many calls stand behind the number."""

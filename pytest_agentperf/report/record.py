@@ -4,7 +4,7 @@ Builtin types cross from an xdist worker to its controller and into JSON; anythi
 the session of xdist (execnet refuses it).
 """
 
-import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -180,7 +180,10 @@ def _builtin(value: Any) -> Any:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    # Compared, not asked for finiteness: an integer of JSON may be too large for a float.
+    return abs(value) <= sys.float_info.max
 
 
 def _is_mapping(check: Callable[[object], bool]) -> Callable[[object], bool]:

@@ -38,7 +38,8 @@ def read_run(path: Path) -> list[PerfRecord]:
         content = json.loads(
             read_text(path), parse_constant=_refuse_constant, object_pairs_hook=_unique
         )
-        if not isinstance(content, dict) or content.get("version") != _VERSION:
+        version = content.get("version") if isinstance(content, dict) else None
+        if type(version) is not int or version != _VERSION:
             raise FileFormatError(f"expected an object with version {_VERSION}")
         tests = content.get("tests")
         if not isinstance(tests, list):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pytest_agentperf.core.metrics import find_metric, needed_values
-from pytest_agentperf.core.units import format_quantity
+from pytest_agentperf.core.units import format_exact, format_quantity
 from pytest_agentperf.judge.node_ids import NodePattern
 from pytest_agentperf.report.escape import toml_string
 from pytest_agentperf.report.record import MeasurementRecord, PerfRecord
@@ -51,4 +51,4 @@ def _limits(measurement: MeasurementRecord) -> Iterator[tuple[str, str]]:
     for metric in _EXACT:
         if metric in measurement.metrics:
             value = measurement.metrics[metric]
-            yield metric, format_quantity(value, find_metric(metric).unit, 17)
+            yield metric, format_exact(value, find_metric(metric).unit)

@@ -1,13 +1,14 @@
 """The terminal section: a line per measurement, worst first, and footnotes with cures."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pytest_agentperf.core.metrics import Direction, find_metric
-from pytest_agentperf.core.units import format_quantity
+from pytest_agentperf.core.units import format_beside, format_quantity
 from pytest_agentperf.report.escape import plain_line
 from pytest_agentperf.report.record import MeasurementRecord, PerfRecord, VerdictRecord
 
@@ -78,7 +79,7 @@ def _rows(records: Sequence[PerfRecord]) -> Iterator[_Row]:
         for measurement in record.measurements:
             verdicts = tuple(v for v in record.verdicts if v.label == measurement.label)
             yield _row(record, measurement.label, measurement, verdicts)
-        for label in {v.label for v in record.verdicts if v.label not in labels}:
+        for label in dict.fromkeys(v.label for v in record.verdicts if v.label not in labels):
             verdicts = tuple(v for v in record.verdicts if v.label == label)
             yield _row(record, label, None, verdicts)
 
@@ -121,14 +122,15 @@ def _slack(verdict: VerdictRecord) -> float:
     return (1 / ratio if ratio else math.inf) if is_upper else ratio
 
 
-def _shown(name: str, value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else format_quantity(value, find_metric(name).unit, digits)
+def _shown(name: str, value: float | None) -> str:
+    return "-" if value is None else format_quantity(value, find_metric(name).unit)
 
 
 def _brief(verdict: VerdictRecord) -> str:
     """Return value and limit of *verdict*: `p95 912 ms > 800 ms`."""
     metric = find_metric(verdict.metric)
-    name = verdict.metric.removesuffix("_max").removeprefix("latency_").replace("_", " ")
+    name = verdict.metric.removesuffix("_max").removeprefix("latency_")
+    name = re.sub(r"(?<=\d)_(?=\d)", ".", name).replace("_", " ")  # p99_9 is p99.9
     bound = verdict.warn if verdict.status == "warned" or verdict.limit is None else verdict.limit
     if verdict.value is None or bound is None:
         return f"{name} ?"
@@ -136,9 +138,8 @@ def _brief(verdict: VerdictRecord) -> str:
         sign = ">" if verdict.value > bound else "<="
     else:
         sign = "<" if verdict.value < bound else ">="
-    return (
-        f"{name} {_shown(verdict.metric, verdict.value)} {sign} {_shown(verdict.metric, bound, 6)}"
-    )
+    value, limit = format_beside(verdict.value, bound, metric.unit)
+    return f"{name} {value} {sign} {limit}"
 
 
 def _table(rows: Sequence[_Row], notes: dict[str, int]) -> Iterator[Line]:

@@ -83,8 +83,8 @@ def test_example_of_the_design_is_read_whole() -> None:
         "tests/agents/test_rag.py::test_pipeline#retrieve",
     ]
     assert tables.scale == {}
-    assert budget.regression == {"tolerance": 0.05, "noise_floor": 2e-5}
-    assert budget.prices == {"gpt-4o": Price(2.5, 10.0)}
+    assert budget.tables.regression == {"tolerance": 0.05, "noise_floor": 2e-5}
+    assert budget.prices("ci") == {"gpt-4o": Price(2.5, 10.0)}
     assert list(budget.environments) == ["ci"]
     assert budget.environments["ci"].scale == {"latency": 1.5}
 
@@ -156,6 +156,15 @@ def test_markers_of_other_tests_do_not_hold() -> None:
     assert resolve(budget, "a.py::t", marked="fast") == {}
 
 
+def test_limits_of_patterns_are_stated_for_a_test_and_others_inherited() -> None:
+    tables = "[{0}defaults]\np95 = 1\n[{0}markers.m]\nmean = 1\n[{0}tests.t]\nmax = 1\n"
+    budget = parse(tables.format("") + tables.format("environments.ci."))
+    for environment in (None, "ci"):
+        layers = budget.layers("t", lambda _: True, (), environment)
+        stated = {limit.metric.name: limit.is_stated for limit in merge_layers(layers).of(None)}
+        assert stated == {"latency_p95": False, "latency_mean": False, "latency_max": True}
+
+
 def test_environment_that_is_not_chosen_does_not_hold() -> None:
     budget = parse("[environments.ci]\nscale = { latency = 2 }\n[environments.ci.defaults]\np95=1")
     assert resolve(budget, "a.py::t") == {}
@@ -202,12 +211,12 @@ def test_patterns_are_those_that_are_meant_to_match() -> None:
 def test_file_of_a_version_alone_holds_nothing() -> None:
     budget = parse("")
     assert resolve(budget, "a.py::t") == {}
-    assert (budget.environments, budget.prices, budget.regression) == ({}, {}, {})
+    assert (budget.environments, budget.prices(None), budget.tables.regression) == ({}, {}, {})
 
 
 def test_price_of_cached_tokens_is_read() -> None:
     budget = parse('[prices.m]\ninput = "$2.5"\noutput = 10\ncached_input = 1.25\n')
-    assert budget.prices == {"m": Price(2.5, 10.0, 1.25)}
+    assert budget.prices(None) == {"m": Price(2.5, 10.0, 1.25)}
 
 
 @pytest.mark.parametrize(
@@ -394,3 +403,19 @@ def test_file_that_is_missing_or_no_text_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_bytes(b"\xff")
     with pytest.raises(FileFormatError, match="no UTF-8 text at byte 0"):
         read_budget_file(tmp_path / "b.toml")
+
+
+def test_prices_of_an_environment_win_over_those_of_the_top_level() -> None:
+    budget = parse(
+        "[prices.m]\ninput = 1\noutput = 2\n[prices.n]\ninput = 1\noutput = 2\n"
+        "[environments.ci.prices.m]\ninput = 3\noutput = 4\n"
+        "[environments.ci.regression]\ntolerance = '10%'\n"
+    )
+    assert budget.prices("ci") == {"m": Price(3.0, 4.0), "n": Price(1.0, 2.0)}
+    assert budget.prices(None) == {"m": Price(1.0, 2.0), "n": Price(1.0, 2.0)}
+    assert budget.environments["ci"].regression == {"tolerance": 0.1}
+
+
+def test_version_too_long_to_print_is_refused() -> None:
+    with pytest.raises(BudgetError, match="version: got another, expected 1"):
+        parse_budget_file("version = 0x" + "f" * 5000, "budgets.toml")

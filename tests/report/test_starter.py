@@ -16,12 +16,8 @@ HEAD = """\
 # are exact.
 version = 1
 """
-# Quotes, backslashes, controls and lone surrogates included. Without "#": the grammar of patterns
-# reads it as the beginning of a label.
-ANYTHING = st.text(
-    st.characters(exclude_categories=(), exclude_characters="#")
-    | st.sampled_from("\"\\'\n\r\x00\x7f[]:/")
-)
+# Every character, quotes, backslashes, controls and lone surrogates included.
+ANYTHING = st.text(st.characters(exclude_categories=()) | st.sampled_from("\"\\'\n\r\x00\x7f#[]:/"))
 
 
 def record(
@@ -99,13 +95,24 @@ def test_other_metrics_are_not_limited() -> None:
 def test_starter_is_a_valid_budget_file_whatever_the_test_is_called(
     nodeid: str, label: str
 ) -> None:
-    limits(record(nodeid=nodeid, label=label or None, latency_max=1.0))
+    text = starter_file([record(nodeid=nodeid, label=label or None, latency_max=1.0)], "b.toml")
+    labels = [pattern.label for pattern, _ in parse_budget_file(text, "b.toml").tables.tests]
+    assert labels in ([], [valid_text(label) or None])
 
 
-@given(ANYTHING, ANYTHING.filter(lambda label: "]" not in label))
+@given(ANYTHING, ANYTHING.filter(lambda label: not set(label) & {"#", "]"}))
 def test_table_matches_the_test_and_the_label_that_it_came_from(name: str, label: str) -> None:
     nodeid = f"tests/t.py::test_x[{name}]"
     text = starter_file([record(nodeid=nodeid, label=label or None, latency_max=1.0)], "b.toml")
     ((pattern, layer),) = parse_budget_file(text, "b.toml").tables.tests
     assert pattern.matches(valid_text(nodeid))
     assert (pattern.label, layer.label) == (valid_text(label) or None, valid_text(label) or None)
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "label"),
+    [("t.py::t", "#"), ("t.py::t", "a#b"), ("t.py::t", "a]b"), ("t.py::t#", None)],
+)
+def test_measurement_that_no_pattern_can_name_has_no_table(nodeid: str, label: str | None) -> None:
+    text = starter_file([record(nodeid=nodeid, label=label, latency_max=1.0)], "budgets.toml")
+    assert text == HEAD

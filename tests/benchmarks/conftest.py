@@ -3,6 +3,7 @@
 import statistics
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tabulate import tabulate
@@ -21,7 +22,7 @@ def record_ratio(pytestconfig: pytest.Config) -> Callable[[str, str, float], Non
     return record
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: Any) -> None:
     ratios = terminalreporter.config.stash.get(RATIOS, {})
     if not ratios:
         return

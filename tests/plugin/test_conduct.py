@@ -139,6 +139,9 @@ def test_plugin_works_without_capture_and_junit(project: Project) -> None:
     assert "will not fit" in shown(result)
 
 
+@pytest.mark.skipif(
+    pytest.version_tuple < (8, 4), reason="with older releases pytest-asyncio leaves a loop open"
+)
 def test_plugin_raises_no_warnings_and_changes_nothing_global_in_measured_tests(
     project: Project,
 ) -> None:

@@ -44,6 +44,7 @@ def test_options_work_from_the_ini_file_alone(
     assert "agentperf." not in (project.path / "sub/junit.xml").read_text()
 
 
+@pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest 9 brought native tables")
 def test_options_work_from_the_native_tables_of_pyproject(project: Project) -> None:
     (project.path / "pytest.ini").unlink()
     project.write(

@@ -585,6 +585,8 @@ async def test_async_trial_restores_the_context(bench: Bench, agent: Agent) -> N
 def strict() -> Iterator[None]:
     """Whatever warns in the test, also while it is collected, fails it."""
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()  # what tests before this one left
         warnings.simplefilter("error")
         yield
         gc.collect()

@@ -19,7 +19,7 @@ ALLOWED = {
     "judge": {"core", "judge"},
     "report": {"core", "judge", "report", "tabulate"},
     "integrations": {"core", "integrations"},
-    "reference": set(),
+    "reference": {"reference"},
 }
 HEAVY = {
     "psutil", "pympler", "hypothesis", "tabulate", "tomllib", "fractions", "difflib", "asyncio",
@@ -48,6 +48,12 @@ def folder_imports(folder: str) -> set[str]:
 def test_folder_imports_what_it_may_know_alone(folder: str) -> None:
     found = folder_imports(folder)
     assert found <= ALLOWED[folder]
+
+
+def test_reference_components_can_each_be_copied_alone() -> None:
+    for path in (ROOT / "reference").glob("*.py"):
+        found = imported(ast.parse(path.read_text("utf-8")))
+        assert found <= ({"reference"} if path.name == "tiers.py" else set()), path.name
 
 
 def test_folders_are_all_known() -> None:

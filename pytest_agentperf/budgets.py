@@ -159,7 +159,7 @@ def _read_overrides(limits: Sequence[str]) -> Layer:
         except ValueError as error:
             raise BudgetError(f"{source}: {error}") from error
         parsed[metric] = limit
-    return Layer(parsed)
+    return Layer(parsed, is_over_all=True)
 
 
 def _number(text: str) -> str | float:

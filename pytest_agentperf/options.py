@@ -103,6 +103,13 @@ def is_narrowed(config: pytest.Config) -> bool:
     told: Any = getattr(config, "workerinput", {}).get("agentperf_narrowed")
     if told is not None:  # a worker of xdist gets its controller's paths as arguments
         return bool(told)
-    if config.args_source is pytest.Config.ArgsSource.ARGS:
+    if config.args_source is pytest.Config.ArgsSource.ARGS and not _are_whole(config):
         return True
     return any(config.getoption(name, None) for name in _NARROWING)
+
+
+def _are_whole(config: pytest.Config) -> bool:
+    """Return whether the paths that were given are what pytest would collect without any."""
+    given = {(config.invocation_params.dir / argument).resolve() for argument in config.args}
+    usual = {(config.rootpath / path).resolve() for path in config.getini("testpaths")}
+    return config.rootpath.resolve() in given or (bool(usual) and usual <= given)

@@ -103,7 +103,7 @@ class Metric:
         return f"{suffix.replace('_', '.')} {title}"
 
 
-_TIMER: Final = "perf_timer"
+_TIMER: Final = "perf_timer, from what a call returns"
 _STREAM: Final = "perf_timer on a stream"
 _WATCH: Final = "perf_concurrency"
 _MEMORY: Final = "perf_memory"
@@ -130,14 +130,12 @@ def _lower(name: str, unit: Unit, recorder: str) -> Quantity:
 QUANTITIES: Final[Mapping[str, Quantity]] = {
     quantity.name: quantity
     for quantity in (
-        _sampled(
-            "latency", Unit.SECONDS, "perf_timer, perf_load or the body of a test without them"
-        ),
+        _sampled("latency", Unit.SECONDS, "perf_timer, or the body of a test without it"),
         _sampled("ttft", Unit.SECONDS, _STREAM),
         _sampled("itl", Unit.SECONDS, _STREAM),
         _lower("items_per_second", Unit.RATE, _STREAM),
         _lower("throughput", Unit.RATE, "perf_load"),
-        _upper("error_rate", Unit.SHARE, "perf_timer or perf_load"),
+        _upper("error_rate", Unit.SHARE, "perf_timer: wrap, patch and measure"),
         _per_call("tokens_per_call", Unit.COUNT, _TIMER),
         _per_call("input_tokens_per_call", Unit.COUNT, _TIMER),
         _per_call("output_tokens_per_call", Unit.COUNT, _TIMER),

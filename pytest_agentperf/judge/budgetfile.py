@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,8 +95,8 @@ class BudgetFile:
         yield from self.tables.exact_layers(nodeid)
         if environment is not None:
             tables = self.environments[environment]
-            yield from tables.layers(nodeid, has_marker)
-            yield from tables.exact_layers(nodeid)
+            layers = (*tables.layers(nodeid, has_marker), *tables.exact_layers(nodeid))
+            yield from (replace(layer, is_over_all=True) for layer in layers)
 
     def patterns(self, environment: str | None) -> list[NodePattern]:
         """Return the patterns that are meant to match a test in *environment*."""

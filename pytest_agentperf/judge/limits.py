@@ -7,7 +7,7 @@ from typing import Final
 from pytest_agentperf.core.effort import Effort
 from pytest_agentperf.core.errors import BudgetError
 from pytest_agentperf.core.metrics import Direction, Metric, find_metric
-from pytest_agentperf.core.units import format_quantity, parse_quantity
+from pytest_agentperf.core.units import Unit, format_quantity, parse_quantity
 
 __all__ = ["Layer", "Limit", "ResolvedLimits", "merge_layers", "parse_limit"]
 
@@ -52,12 +52,15 @@ class Layer:
         label: The measurement that they are for; None: all of the test.
         effort: How to measure.
         scale: Factors, by quantity, for every limit of the layers before this one.
+        is_over_all: Whether its limits without a label also win over earlier ones with one, as
+            those of an environment or of the command line do.
     """
 
     limits: Mapping[str, Limit | None] = field(default_factory=dict)
     label: str | None = None
     effort: Effort = Effort()
     scale: Mapping[str, float] = field(default_factory=dict)
+    is_over_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,11 @@ def merge_layers(layers: Iterable[Layer]) -> ResolvedLimits:
     for layer in layers:
         if layer.scale:
             limits = {label: _scaled(found, layer.scale) for label, found in limits.items()}
+        if layer.is_over_all and layer.label is None:
+            limits = {
+                label: {name: limit for name, limit in found.items() if name not in layer.limits}
+                for label, found in limits.items()
+            }
         limits.setdefault(layer.label, {}).update(layer.limits)
         effort = effort.updated(layer.effort)
     return ResolvedLimits(limits, effort)
@@ -163,7 +171,10 @@ def _parse_bound(name: str, metric: Metric, value: object) -> float:
         value = _without_sign(metric, value.strip())
     if name == "memory_mb" and isinstance(value, int | float) and not isinstance(value, bool):
         value = f"{value} MB"
-    return parse_quantity(value, metric.unit)
+    bound = parse_quantity(value, metric.unit)
+    if metric.unit is Unit.SHARE and metric.name != "cpu_percent" and bound > 1:
+        raise BudgetError(f"{value!r}: {metric.name} is at most 100 %; write '5%' or 0.05")
+    return bound
 
 
 def _without_sign(metric: Metric, value: str) -> str:

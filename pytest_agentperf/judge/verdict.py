@@ -112,6 +112,13 @@ def judge(
 def _not_recorded(measurements: Sequence[Measurement], label: str | None, limit: Limit) -> Verdict:
     """Return the verdict on a limit that was stated for this test and has nothing to judge."""
     metric, labels = limit.metric, [m.label for m in measurements if m.label]
+    blocked = next((m for m in measurements if m.bound and not m.calls), None)
+    if blocked is not None and label in {None, blocked.label}:
+        sentence = (
+            f"{metric.title} is undecided: no round was made within {blocked.bound}; raise it"
+            f" ({limit.source})"
+        )
+        return Verdict(Status.UNDECIDED, metric, label, None, limit, sentence)
     if label is not None and label not in labels:
         known = ", ".join(map(repr, labels)) or "none"
         what = f"nothing was recorded under the label {label!r} (recorded labels: {known})"

@@ -1,19 +1,20 @@
 """One call while it runs, and what is noted about it."""
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, TypeVar, overload
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.errors import UsageError
+from pytest_agentperf.core.usage import Usage
 from pytest_agentperf.measure.counting import Counters
 from pytest_agentperf.measure.recording import Recording
 from pytest_agentperf.measure.spending import UsageReading
 from pytest_agentperf.measure.stream import ItemClock, is_async_stream, is_sync_stream
-from pytest_agentperf.measure.usage import read_stream_usage
+from pytest_agentperf.measure.usage import as_usage, is_one_response, read_stream_usage
 
 __all__ = ["CallContext", "MeasuredBlock", "RunningCall"]
 
@@ -82,8 +83,22 @@ class RunningCall:
             items.mark()
 
     def usage(self, response: object) -> None:
-        """Read the usage of this call from *response*, as `perf_timer(…)` does by itself."""
-        self._response = response
+        """Read usage from *response*, as `perf_timer(…)` does by itself.
+
+        Several responses of one call add up. Besides responses, what `configure(usage=…)` may
+        return is accepted: a pair (input, output), a number of tokens.
+        """
+        reading = self._context.reading
+        is_stated = isinstance(response, int | tuple)
+        found = as_usage(response, "call.usage") if is_stated else reading.usage_of(response)
+        if found is not None and reading.cost is not None and not is_stated:
+            found = replace(found, cost=reading.cost(response))
+        if found is None:
+            self._response = response  # what reports no usage leaves the whole call's unknown
+        elif self._response is _NOTHING or isinstance(self._response, _Items):
+            self._response = found
+        elif isinstance(self._response, Usage):
+            self._response += found
 
     @overload
     def iterate(self, stream: AsyncIterator[T]) -> AsyncIterator[T]: ...
@@ -197,6 +212,7 @@ class RunningCall:
         response = result if self._response is _NOTHING else self._response
         if response is not _NOTHING:
             self._read(response)
+            self._warn_of_calls_unread(response, counts or {})
 
     def _read(self, response: object) -> None:
         """Record the usage of *response*."""
@@ -207,6 +223,15 @@ class RunningCall:
         self._recording.read(
             response, context.subject, context.reading, streamed=streamed, is_stream=is_stream
         )
+
+    def _warn_of_calls_unread(self, response: object, counts: Mapping[str, int]) -> None:
+        """Note where a call made several model calls and returned the response of one."""
+        calls = counts.get("llm_calls", 0)
+        if calls > 1 and is_one_response(response) and self._context.reading.usage is None:
+            self._recording.note(
+                f"{self._context.subject} makes several model calls and returns the last response:"
+                " tokens and cost are of that one alone; give perf_timer.configure(usage=…)"
+            )
 
     def fail(self, error: BaseException) -> None:
         """Record that the call raised *error* now."""

@@ -32,6 +32,14 @@ class UsageReading:
     prices: Mapping[str, Price] = field(default_factory=dict)
     wants_cost: bool = False
 
+    def usage_of(self, response: object) -> Usage | None:
+        """Return the usage that *response* reports, or None."""
+        if isinstance(response, Usage):
+            return response
+        if self.usage is None:
+            return read_usage(response)
+        return as_usage(self.usage(response), getattr(self.usage, "__name__", "…"))
+
 
 class Spending:
     """Adds up what calls used; every call is read once, or missed."""
@@ -83,10 +91,7 @@ class Spending:
             reading: How to read it.
             streamed: What the items of a stream reported.
         """
-        if reading.usage is not None:
-            usage = as_usage(reading.usage(response), getattr(reading.usage, "__name__", "…"))
-        else:
-            usage = streamed or read_usage(response)
+        usage = streamed if streamed and reading.usage is None else reading.usage_of(response)
         if usage is None:
             self.miss(type(response), subject)
         else:
@@ -105,7 +110,7 @@ class Spending:
                 self._usage[name].add(number)
 
     def _add_cost(self, usage: Usage | None, reading: UsageReading, response: object) -> None:
-        if reading.cost is not None:
+        if reading.cost is not None and not isinstance(response, Usage):
             dollars, reason = reading.cost(response), "cost= returned None"
         else:
             dollars = price_usage(usage, reading.prices) if usage else None

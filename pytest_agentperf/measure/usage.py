@@ -14,7 +14,7 @@ from typing import Final
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.usage import Usage
 
-__all__ = ["as_usage", "has_no_usage", "read_stream_usage", "read_usage"]
+__all__ = ["as_usage", "has_no_usage", "is_one_response", "read_stream_usage", "read_usage"]
 
 _SILENT: Final = (type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, set)
 
@@ -83,6 +83,12 @@ def _read_messages(response: object) -> Usage | None:
     usage, models = reduce(add, found), {usage.model for usage in found if usage.model}
     # What two models used together has no price.
     return usage if len(models) < 2 else replace(usage, model=None)  # noqa: PLR2004 -- two
+
+
+def is_one_response(response: object) -> bool:
+    """Return whether *response* is what one call of a model returns, not what an agent does."""
+    is_chat = isinstance(_get(response, "choices"), list | tuple)
+    return is_chat or _get(response, "type") in {"message", "ai"}
 
 
 def read_stream_usage(items: Sequence[object]) -> Usage | None:

@@ -197,3 +197,28 @@ def test_kept_limits_are_the_wanted_ones_and_those_switched_off() -> None:
     assert kept.items() == [(None, limit("p95", 1))]
     assert kept.of("a") == []
     assert len(resolved.items()) == 2
+
+
+def test_layer_over_all_wins_over_limits_with_a_label() -> None:
+    def layer(seconds: int, label: str | None = None, *, is_over_all: bool = False) -> Layer:
+        name, limit = parse_limit("p95", seconds, "here", is_stated=True)
+        return Layer({name: limit}, label, is_over_all=is_over_all)
+
+    named = [layer(1), layer(2, "a")]
+    assert [limit.fail for limit in merge_layers([*named, layer(3)]).of("a")] == [2]
+    over_all = merge_layers([*named, layer(3, is_over_all=True)])
+    assert [limit.fail for limit in over_all.of("a")] == [3]
+    again = merge_layers([*named, layer(3, is_over_all=True), layer(4, "a", is_over_all=True)])
+    assert [limit.fail for limit in again.of("a")] == [4]
+    assert [limit.fail for limit in again.of(None)] == [3]
+
+
+@pytest.mark.parametrize(
+    ("stated", "is_refused"), [("100%", False), (1, False), ("101%", True), (5, True)]
+)
+def test_share_is_at_most_the_whole(stated: object, *, is_refused: bool) -> None:
+    if is_refused:
+        with pytest.raises(BudgetError, match="error_rate is at most 100 %"):
+            parse_limit("error_rate", stated, "here", is_stated=True)
+    else:
+        assert parse_limit("error_rate", stated, "here", is_stated=True)[1] is not None

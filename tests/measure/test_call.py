@@ -7,14 +7,14 @@ from typing import Any, Self
 
 import pytest
 
-from pytest_agentperf.core.errors import UsageError
+from pytest_agentperf.core.errors import EmptySampleError, UsageError
 from pytest_agentperf.core.usage import Usage
 from pytest_agentperf.measure.call import CallContext, MeasuredBlock, RunningCall
 from pytest_agentperf.measure.counting import Counters
 from pytest_agentperf.measure.recording import Recording
 from pytest_agentperf.measure.spending import UsageReading
 
-from .conftest import FakeClock
+from .conftest import Bench, FakeClock
 
 
 @pytest.fixture
@@ -443,3 +443,37 @@ def test_nested_blocks_count_for_the_outer_one_too(
     assert list(recording.latency) == [0.75]
     assert list(inner.measurement().samples["tool_calls"]) == [1]
     assert list(recording.measurement().samples["tool_calls"]) == [3]
+
+
+def test_usage_of_several_responses_in_a_block_adds_up(bench: Bench) -> None:
+    with bench.timer.measure("plan") as call:
+        call.usage({"usage": {"prompt_tokens": 50, "completion_tokens": 5}})
+        call.usage({"usage": {"prompt_tokens": 20, "completion_tokens": 2}})
+        call.usage((3, 4))
+        call.usage(6)
+    assert bench.timer["plan"].tokens_per_call == 90
+
+
+def test_usage_of_a_block_is_unknown_where_one_response_reports_none(bench: Bench) -> None:
+    with bench.timer.measure("plan") as call:
+        call.usage({"usage": {"prompt_tokens": 50, "completion_tokens": 5}})
+        call.usage("no usage")
+        call.usage({"usage": {"prompt_tokens": 50, "completion_tokens": 5}})
+    with pytest.raises(EmptySampleError, match="returned str, which reports no usage"):
+        _ = bench.timer["plan"].tokens_per_call
+
+
+def test_call_that_returns_one_of_several_responses_says_so(bench: Bench) -> None:
+    class Agent:
+        def complete(self) -> dict[str, object]:
+            return {"choices": [], "usage": {"prompt_tokens": 50, "completion_tokens": 5}}
+
+        def ask(self) -> dict[str, object]:
+            self.complete()
+            return self.complete()
+
+    agent = Agent()
+    bench.timer.count(agent, "complete", metric="llm_calls")
+    bench.timer(agent.ask)
+    (note,) = bench.timings.measurements()[0].notes
+    assert "tokens and cost are of that one alone" in note

@@ -383,7 +383,6 @@ def test_glob_that_matches_no_test_is_an_error_when_strict(project: Project) -> 
     "narrow",
     [
         ["test_it.py"],
-        ["."],
         ["-ktest_x"],
         ["-mperf"],
         ["--lf"],

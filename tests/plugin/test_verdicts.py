@@ -259,3 +259,16 @@ def test_exit_code_is_that_of_pytest_for_each_verdict(project: Project) -> None:
     assert project.run("-k", "passed").ret == pytest.ExitCode.OK
     assert project.run("-k", "failed").ret == pytest.ExitCode.TESTS_FAILED
     assert project.run("-k", "nothing").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_budget_is_undecided_with_the_cause_when_a_bound_left_no_round(project: Project) -> None:
+    project.tests("""
+        @pytest.mark.perf(max_tokens=100)
+        @pytest.mark.perf_budget(p95="60s")
+        def test_x(perf_timer):
+            perf_timer(lambda: {"usage": {"prompt_tokens": 80, "completion_tokens": 5}})
+    """)
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*p95 latency is undecided: no round was made within max_tokens*"])
+    project.run("--perf-strict").assert_outcomes(failed=1)

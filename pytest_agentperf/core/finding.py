@@ -1,0 +1,52 @@
+"""Findings: what a recorder noticed about the code under test, with the place that causes it."""
+
+from dataclasses import dataclass
+
+__all__ = ["Finding", "Place"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of source.
+
+    Attributes:
+        file: Its path, relative to the working directory where it lies below it.
+        line: Its number, from 1.
+        function: The function around it, as `Class.method`.
+        source: The line itself, stripped; empty where it cannot be read.
+        owner: The distribution whose code it is; empty for the user's own.
+    """
+
+    file: str
+    line: int
+    function: str
+    source: str = ""
+    owner: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.file}:{self.line} in {self.function}"
+        return f"{text}: {self.source}" if self.source else text
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about the code under test that its author would want to know.
+
+    Attributes:
+        cause: What kind of finding it is, in one word, as in ``"blocking"``.
+        sentence: All of it in words, with numbers, names and the place.
+        place: The line that causes it; None where there is none.
+        name: The span, task, thread or object that it is about; empty where there is none.
+        count: How often it was seen.
+        seconds: What it cost, altogether; None where it is no matter of time.
+    """
+
+    cause: str
+    sentence: str
+    place: Place | None = None
+    name: str = ""
+    count: int = 1
+    seconds: float | None = None
+
+    def __str__(self) -> str:
+        return self.sentence

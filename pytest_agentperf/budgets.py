@@ -13,7 +13,9 @@ import pytest
 from pytest_agentperf.body import has_examples
 from pytest_agentperf.core.errors import AgentPerfError, BudgetError, UnknownNameError
 from pytest_agentperf.core.usage import Price
-from pytest_agentperf.judge.budgetfile import BudgetFile, read_budget_file
+from pytest_agentperf.judge.acceptance import Acceptances
+from pytest_agentperf.judge.budgetfile import BudgetFile
+from pytest_agentperf.judge.budgetreader import read_budget_file
 from pytest_agentperf.judge.limits import Layer, Limit, ResolvedLimits, merge_layers, parse_limit
 from pytest_agentperf.judge.verdict import needed_rounds
 from pytest_agentperf.marks import marker_layers
@@ -47,6 +49,11 @@ class Budgets:
     def prices(self) -> dict[str, Price]:
         """The user's prices by model."""
         return self.file.prices(self.environment) if self.file else {}
+
+    @property
+    def acceptances(self) -> Acceptances:
+        """The findings that the user accepts."""
+        return Acceptances(self.file.accepted(self.environment) if self.file else ())
 
     def header(self) -> str | None:
         """Return the line that says which budgets hold, None without a file."""

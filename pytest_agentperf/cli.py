@@ -8,7 +8,8 @@ from typing import Final
 
 from pytest_agentperf.core.errors import AgentPerfError
 from pytest_agentperf.core.files import write_text
-from pytest_agentperf.judge.budgetfile import BudgetFile, read_budget_file
+from pytest_agentperf.judge.budgetfile import BudgetFile
+from pytest_agentperf.judge.budgetreader import read_budget_file
 from pytest_agentperf.report.runfile import LAST_RUN, read_run
 from pytest_agentperf.report.starter import starter_file
 

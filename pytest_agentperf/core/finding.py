@@ -1,8 +1,18 @@
 """Findings: what a recorder noticed about the code under test, with the place that causes it."""
 
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["Finding", "Place"]
+__all__ = ["CAUSES", "Finding", "Place"]
+
+CAUSES: Final = frozenset(
+    {
+        "blocking", "sequential", "n_plus_one", "repeated", "serialised", "contention",
+        "leaked_task", "leaked_thread", "leaked_fd", "unawaited_coroutine", "failed_task",
+        "open_async_generator",
+    }
+)  # fmt: skip
+"""What a finding can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,7 @@ class Finding:
     """Something about the code under test that its author would want to know.
 
     Attributes:
-        cause: What kind of finding it is, in one word, as in ``"blocking"``.
+        cause: What kind of finding it is, one of `CAUSES`.
         sentence: All of it in words, with numbers, names and the place.
         place: The line that causes it; None where there is none.
         name: The span, task, thread or object that it is about; empty where there is none.

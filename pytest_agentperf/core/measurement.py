@@ -1,14 +1,15 @@
 """A measurement: what one label of one test recorded, as it crosses to those who judge it."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from pytest_agentperf.core.errors import EmptySampleError
-from pytest_agentperf.core.metrics import Metric, Statistic
+from pytest_agentperf.core.finding import Finding
+from pytest_agentperf.core.metrics import QUANTITIES, Direction, Metric, Statistic
 from pytest_agentperf.core.sample import Sample
 
-__all__ = ["Measurement"]
+__all__ = ["Measurement", "join"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,10 @@ class Measurement:
         bound: What ended the calls before every verdict was closed, as in ``"max_time 5 s"``.
         conditions: What else ran meanwhile and disturbs times, as in ``"2 xdist workers"``.
         notes: Sentences that weaken the numbers, each with its cure.
+        causes: What made a number what it is, by the quantity's name, for its verdict.
+        findings: What else was noticed.
+        monitors: What watched the calls, as in ``"loop watch"``: times beside it are not times
+            without it.
     """
 
     label: str | None
@@ -43,6 +48,9 @@ class Measurement:
     bound: str = ""
     conditions: str = ""
     notes: tuple[str, ...] = ()
+    causes: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    monitors: tuple[str, ...] = ()
 
     def has(self, metric: Metric) -> bool:
         """Return whether the recorder of *metric* was in use, even if it could not tell."""
@@ -71,3 +79,40 @@ class Measurement:
         if not isinstance(result, float) or not math.isfinite(result):
             raise EmptySampleError(f"{metric.name} of {self.subject} is no finite number")
         return result
+
+
+def join(measurements: Iterable[Measurement]) -> list[Measurement]:
+    """Return *measurements* with those of the same label made one, in order of the labels.
+
+    Of a number that several state, the worst holds.
+    """
+    joined: dict[str | None, Measurement] = {}
+    for measurement in measurements:
+        first = joined.get(measurement.label)
+        joined[measurement.label] = measurement if first is None else _joined(first, measurement)
+    return list(joined.values())
+
+
+def _joined(first: Measurement, second: Measurement) -> Measurement:
+    worse = {
+        name: value
+        for name, value in second.values.items()
+        if name not in first.values or _is_worse(name, value, first.values[name])
+    }
+    causes = {name: text for name, text in second.causes.items() if name in worse}
+    kept = {name: text for name, text in first.causes.items() if name not in worse}
+    return replace(
+        first,
+        samples={**second.samples, **first.samples},
+        values={**first.values, **worse},
+        unknown={**second.unknown, **first.unknown},
+        notes=(*first.notes, *second.notes),
+        causes={**kept, **causes},
+        findings=(*first.findings, *second.findings),
+        monitors=tuple(dict.fromkeys((*first.monitors, *second.monitors))),
+    )
+
+
+def _is_worse(name: str, value: float, other: float) -> bool:
+    is_upper = QUANTITIES[name].direction is Direction.UPPER
+    return value > other if is_upper else value < other

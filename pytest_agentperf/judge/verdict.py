@@ -216,8 +216,13 @@ class _Case:
         value, bound = self._numbers(self.limit.warn if warned else self.limit.fail)
         kind = "warning from" if warned else "budget"
         details = ", ".join(filter(None, (self._counted(), self._spread())))
-        title = self.limit.metric.title
-        return f"{title} was {value}, {kind} {bound} ({details}; {self.limit.source})"
+        title, cause = self.limit.metric.title, self._cause()
+        return f"{title} was {value}, {kind} {bound}{cause} ({details}; {self.limit.source})"
+
+    def _cause(self) -> str:
+        """Return what made the number what it is, where the recorder knows it."""
+        cause = self.measurement.causes.get(self.limit.metric.quantity.name)
+        return f": {cause}" if cause else ""
 
     def _numbers(self, bound: float | None) -> tuple[str, str]:
         """Return the value and *bound* as text, with digits enough to tell them apart."""
@@ -233,8 +238,11 @@ class _Case:
         is_round = self.measurement.looks or self.measurement.bound
         word = "round" if is_round else "call"
         counted = f"{calls} {word}" if calls == 1 else f"{calls} {word}s"
-        if self.measurement.conditions and self.limit.metric.unit in {Unit.SECONDS, Unit.RATE}:
+        is_time = self.limit.metric.unit in {Unit.SECONDS, Unit.RATE}
+        if self.measurement.conditions and is_time:
             counted += f" beside {self.measurement.conditions}"
+        if self.measurement.monitors and self.limit.metric.quantity.name == "latency":
+            counted += f" under the {' and the '.join(self.measurement.monitors)}"
         return counted
 
     def _spread(self) -> str:

@@ -7,7 +7,7 @@ the session of xdist (execnet refuses it).
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from pytest_agentperf.core.errors import EmptySampleError, FileFormatError
@@ -58,6 +58,8 @@ class MeasurementRecord:
         metrics: Values by the metric's name, in base units.
         unknown: Why a quantity is not known, by its name.
         notes: What weakens the numbers.
+        findings: What else was noticed, a sentence each.
+        monitors: What watched the calls.
     """
 
     label: str | None
@@ -67,6 +69,8 @@ class MeasurementRecord:
     metrics: Mapping[str, float]
     unknown: Mapping[str, str]
     notes: Sequence[str]
+    findings: Sequence[str] = field(default_factory=list)
+    monitors: Sequence[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,8 @@ def _record_measurement(measurement: Measurement) -> MeasurementRecord:
         metrics=dict(_metrics(measurement)),
         unknown=dict(measurement.unknown),
         notes=list(measurement.notes),
+        findings=[str(finding) for finding in measurement.findings],
+        monitors=list(measurement.monitors),
     )
 
 
@@ -204,6 +210,10 @@ def _is_list(value: object) -> bool:
     return isinstance(value, list)
 
 
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
 def _is_optional(check: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: value is None or check(value)
 
@@ -225,7 +235,9 @@ _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     "not_applicable": _is_count,
     "metrics": _is_mapping(_is_number),
     "unknown": _is_mapping(_is_text),
-    "notes": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "notes": _is_list_of_texts,
+    "findings": _is_list_of_texts,
+    "monitors": _is_list_of_texts,
     "measurements": _is_list,
     "verdicts": _is_list,
 }

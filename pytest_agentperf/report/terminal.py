@@ -17,6 +17,7 @@ __all__ = ["Line", "summary_lines"]
 _WORST_FIRST: Final = ("failed", "undecided", "warned", "passed", "")
 _NO_BUDGET: Final = "measured"
 _SHOWN_BUDGETS: Final = 2
+_SHOWN_FINDINGS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +168,13 @@ def _table(rows: Sequence[_Row], notes: dict[str, int]) -> Iterator[Line]:
 def _notes(row: _Row) -> Iterator[str]:
     """Return the sentences that *row* needs: why it is not passed, what weakens it."""
     yield from (plain_line(v.sentence) for v in row.verdicts if v.status in {"undecided", "warned"})
-    if row.measurement is not None:
-        yield from map(plain_line, row.measurement.notes)
+    if row.measurement is None:
+        return
+    yield from map(plain_line, row.measurement.notes)
+    findings = row.measurement.findings
+    yield from map(plain_line, findings[:_SHOWN_FINDINGS])
+    if len(findings) > _SHOWN_FINDINGS:
+        yield f"{len(findings) - _SHOWN_FINDINGS} more findings in {row.test}, shown by -v"
 
 
 def _details(rows: Sequence[_Row]) -> Iterator[Line]:
@@ -185,6 +191,8 @@ def _details(rows: Sequence[_Row]) -> Iterator[Line]:
             yield Line("  " + ", ".join(f"{name} {_shown(name, value)}" for name, value in metrics))
         for name, reason in row.measurement.unknown.items():
             yield Line(f"  {name} unknown: {plain_line(reason)}")
+        for finding in row.measurement.findings[_SHOWN_FINDINGS:]:
+            yield Line(f"  found: {plain_line(finding)}")
 
 
 def _totals(rows: Sequence[_Row], records: Sequence[PerfRecord]) -> str:

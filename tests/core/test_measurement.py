@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from pytest_agentperf.core.errors import EmptySampleError
-from pytest_agentperf.core.measurement import Measurement
+from pytest_agentperf.core.finding import Finding
+from pytest_agentperf.core.measurement import Measurement, join
 from pytest_agentperf.core.metrics import find_metric
 from pytest_agentperf.core.sample import Sample
 
@@ -76,3 +78,42 @@ def test_value_that_was_not_recorded_is_an_error(samples: dict[str, Sample]) -> 
 def test_value_that_is_no_finite_number_is_an_error() -> None:
     with pytest.raises(EmptySampleError, match=r"^latency_max of ask is no finite number$"):
         measured({"latency": Sample([math.inf])}).value(find_metric("latency"))
+
+
+def test_join_keeps_the_labels_apart_and_in_their_order() -> None:
+    first, second = watched_as("b", hit_rate=0.5), watched_as("a", hit_rate=0.6)
+    assert join([first, second]) == [first, second]
+
+
+def test_join_keeps_the_worst_of_a_number_and_its_cause() -> None:
+    mild = replace(
+        watched_as(None, loop_block_max=0.1, hit_rate=0.5),
+        causes={"loop_block_max": "mild", "hit_rate": "cold"},
+        monitors=("loop watch",),
+    )
+    bad = replace(
+        watched_as(None, loop_block_max=0.3, hit_rate=0.9, leaked_tasks=1),
+        causes={"loop_block_max": "bad", "hit_rate": "warm"},
+        findings=(Finding("blocking", "blocked"),),
+        monitors=("loop watch", "spans"),
+    )
+    (joined,) = join([mild, bad])
+    assert joined.values == {"loop_block_max": 0.3, "hit_rate": 0.5, "leaked_tasks": 1}
+    assert joined.causes == {"loop_block_max": "bad", "hit_rate": "cold"}
+    assert joined.findings == bad.findings
+    assert joined.monitors == ("loop watch", "spans")
+
+
+def test_join_keeps_the_samples_of_the_first() -> None:
+    sample = Sample()
+    sample.add(1.0)
+    timed = replace(watched_as(None), samples={"latency": sample})
+    watched = watched_as(None, loop_block_max=0.1)
+    for order in ([timed, watched], [watched, timed]):
+        (joined,) = join(order)
+        assert joined.samples == {"latency": sample}
+        assert joined.values == {"loop_block_max": 0.1}
+
+
+def watched_as(label: str | None, **values: float) -> Measurement:
+    return Measurement(label, "ask", 1, 0, {}, values)

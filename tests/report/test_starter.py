@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_agentperf.judge.budgetfile import parse_budget_file
+from pytest_agentperf.judge.budgetreader import parse_budget_file
 from pytest_agentperf.judge.limits import Limit
 from pytest_agentperf.report.escape import valid_text
 from pytest_agentperf.report.record import MeasurementRecord, PerfRecord

@@ -7,7 +7,8 @@ import pytest
 from pytest_agentperf.core.effort import Effort
 from pytest_agentperf.core.errors import BudgetError, FileFormatError
 from pytest_agentperf.core.usage import Price
-from pytest_agentperf.judge.budgetfile import BudgetFile, parse_budget_file, read_budget_file
+from pytest_agentperf.judge.budgetfile import BudgetFile
+from pytest_agentperf.judge.budgetreader import parse_budget_file, read_budget_file
 from pytest_agentperf.judge.limits import Layer, merge_layers, parse_limit
 
 # The example of the design, section 4.
@@ -233,7 +234,10 @@ def test_price_of_cached_tokens_is_read() -> None:
             "markers.slow.p101: metric 'p101': expected a percentile above 0 and below 100;",
         ),
         ("[test.x]", "test: unknown key 'test'; did you mean 'tests'?"),
-        ("scale = {}", "scale: unknown key 'scale'; expected one of defaults, environments, "),
+        (
+            "scale = {}",
+            "scale: unknown key 'scale'; expected one of accept, defaults, environments, ",
+        ),
         ("[environments.ci.test.x]", "environments.ci.test: unknown key 'test'; did you mean 't"),
         (
             "[environments.ci.scale]\nlatncy = 2",

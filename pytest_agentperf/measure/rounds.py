@@ -52,6 +52,7 @@ class Schedule:
 
     __slots__ = (
         "_began",
+        "_is_over",
         "_made",
         "_plan",
         "_recording",
@@ -67,6 +68,7 @@ class Schedule:
         self._subject = subject
         self._began = now
         self._made = 0
+        self._is_over = False
         self._target = plan.rounds
         self.deadline = now + plan.max_time
         self.warm = Recording(None)
@@ -86,8 +88,9 @@ class Schedule:
 
     @property
     def recording(self) -> Recording:
-        """Where the next call is recorded: apart while warming up."""
-        return self._recording if self._made >= self._plan.warmup else self.warm
+        """Where the next call is recorded: apart while warming up and when all rounds are made."""
+        is_round = self._made >= self._plan.warmup and not self._is_over
+        return self._recording if is_round else self.warm
 
     def delay(self, seconds: float) -> None:
         """Forget *seconds* in which nobody awaited the calls."""
@@ -97,6 +100,17 @@ class Schedule:
     def ended(self, calls: int) -> None:
         """Note that *calls* more calls were made."""
         self._made += calls
+
+    def close(self, now: float) -> str:
+        """End the rounds; return which bound forbids one more call, empty for none."""
+        self._is_over = True
+        plan = self._plan
+        if self.needs_usage:
+            return "max_tokens" if plan.max_cost is None else "max_cost"
+        if self._made >= plan.max_calls:
+            return f"max_calls {plan.max_calls}"
+        is_late = now >= self.deadline
+        return f"max_time {format_quantity(plan.max_time, Unit.SECONDS)}" if is_late else ""
 
     def next_block(self, now: float) -> int:
         """Return how many calls to make before asking again; 0 when it is enough."""

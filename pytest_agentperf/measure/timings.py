@@ -11,6 +11,7 @@ from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.usage import Price
 from pytest_agentperf.measure.call import CallContext, RunningCall
 from pytest_agentperf.measure.counting import Counters
+from pytest_agentperf.measure.monitors import Monitors
 from pytest_agentperf.measure.patching import Patches
 from pytest_agentperf.measure.recording import Recording
 from pytest_agentperf.measure.rounds import Plan, Schedule
@@ -59,6 +60,7 @@ class Timings:
         self._unfinished: dict[Trial, None] = {}
         self.counters = Counters()
         self.patches = Patches()
+        self.monitors = Monitors()
         self.last_plain = ""
         self._is_recording = True
 
@@ -128,13 +130,17 @@ class Timings:
     ) -> Trial:
         settings = self.settings(label)
         recording = self.recording(label, subject, is_body=is_body)
-        schedule = Schedule(self._plan(label, settings.effort), recording, subject, self._clock())
+        plan = self._plan(label, settings.effort)
+        schedule = Schedule(plan, recording, subject, self._clock())
+        # A body that runs once is timed and watched in that one run.
+        is_single = is_body and plan.rounds == 1
         return Trial(
             call,
             self.context(label, subject),
             schedule,
             settings.hooks,
             self._watch,
+            Monitors() if is_single else self.monitors,
             is_body=is_body,
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.measure.call import CallContext, RunningCall
+from pytest_agentperf.measure.monitors import Monitors
 from pytest_agentperf.measure.recording import Recording
 from pytest_agentperf.measure.rounds import Schedule
 from pytest_agentperf.measure.stream import is_async_stream, is_sync_stream
@@ -36,6 +37,8 @@ class Trial:
         schedule: How many calls to make.
         hooks: What to do around each.
         on_async: Gets this trial when it turns out to be a coroutine.
+        monitors: Those to be kept out of the timed rounds of a coroutine; they get a call of their
+            own when the rounds are made.
         is_body: Whether the result is none of our business, as that of a test's body is.
     """
 
@@ -45,6 +48,7 @@ class Trial:
         "_hooks",
         "_is_body",
         "_is_simple",
+        "_monitors",
         "_on_async",
         "_paused",
         "_schedule",
@@ -61,6 +65,7 @@ class Trial:
         schedule: Schedule,
         hooks: TrialHooks,
         on_async: Callable[["Trial"], None],
+        monitors: Monitors,
         *,
         is_body: bool = False,
     ) -> None:
@@ -78,6 +83,7 @@ class Trial:
             and not schedule.needs_usage
         )
         self._on_async = on_async
+        self._monitors = monitors
         self.is_awaited = False
         self.is_ended = False
         self.coroutine: Any = None
@@ -123,9 +129,10 @@ class Trial:
 
     def _run_sync(self, result: Any) -> Any:
         """Make the calls after the first, which returned *result*."""
-        while block := self._schedule.next_block(self._context.clock()):
-            is_fast = self._is_fast(result)
-            result = self._fast_block(block, type(result)) if is_fast else self._one()
+        with self._monitors.paused():
+            while block := self._schedule.next_block(self._context.clock()):
+                is_fast = self._is_fast(result)
+                result = self._fast_block(block, type(result)) if is_fast else self._one()
         return result
 
     def _is_fast(self, result: object) -> bool:
@@ -250,21 +257,37 @@ class Trial:
         # The time between the call and its await is the caller's, not the trial's.
         self._schedule.delay(self._context.clock() - self._paused)
         try:
-            if running is None:
-                await _settled(pending)
-                result = await self._one_async(is_set_up=True)
-            else:
-                running.resume()
-                result = await self._await_first(pending, running)
-            kind = type(pending)
-            while block := self._schedule.next_block(self._context.clock()):
-                if self._is_fast(result) and not is_async_stream(result):
-                    result = await self._fast_block_async(block, kind, type(result))
-                else:
-                    result = await self._one_async()
+            with self._monitors.paused():
+                result = await self._rounds_async(pending, running)
+            if self._monitors.active:
+                await self._diagnose()
         finally:
             self.is_ended = True
         return result
+
+    async def _rounds_async(self, pending: Any, running: RunningCall | None) -> Any:
+        """Make the calls that the schedule asks for."""
+        if running is None:
+            await _settled(pending)
+            result = await self._one_async(is_set_up=True)
+        else:
+            running.resume()
+            result = await self._await_first(pending, running)
+        kind = type(pending)
+        while block := self._schedule.next_block(self._context.clock()):
+            if self._is_fast(result) and not is_async_stream(result):
+                result = await self._fast_block_async(block, kind, type(result))
+            else:
+                result = await self._one_async()
+        return result
+
+    async def _diagnose(self) -> None:
+        """Make one more call, which is watched and not timed."""
+        bound = self._schedule.close(self._context.clock())
+        if bound:
+            self._monitors.miss(f"no call of {self.subject} was watched within {bound}; raise it")
+        else:
+            await self._one_async()
 
     async def _await_first(self, pending: object, running: RunningCall) -> Any:
         return await self._finish(running, lambda: pending)

@@ -59,10 +59,11 @@ def test_path_of_windows_is_met_by_slashes() -> None:
 def test_unused_ones_are_told_with_their_place_and_reason() -> None:
     accepted = acceptances()
     accepted.cover(BLOCKING)
-    assert accepted.unused() == [
+    (sentence,) = accepted.unused()
+    assert sentence == (
         'b.toml: accept.leaked_fd."::socket*": nothing of the kind was found; remove it'
         " (the client lives as long as the process)"
-    ]
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 __all__ = [
     "AgentPerfError",
     "BudgetError",
+    "CheckError",
     "EmptySampleError",
     "FileFormatError",
     "UnitError",
@@ -48,6 +49,10 @@ class EmptySampleError(AgentPerfError, ValueError):
 
 class BudgetError(AgentPerfError, ValueError):
     """A budget that cannot be judged as it is written."""
+
+
+class CheckError(AgentPerfError, AssertionError):
+    """An assertion on what was measured that does not hold."""
 
 
 class FileFormatError(AgentPerfError, ValueError):

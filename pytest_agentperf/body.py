@@ -8,14 +8,20 @@ import inspect
 import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytest
 
 from pytest_agentperf.measure.call import RunningCall
 from pytest_agentperf.measure.timings import Timings
 
-__all__ = ["BodyOutcome", "has_examples", "measured_body", "watched_examples"]
+__all__ = [
+    "BodyOutcome",
+    "has_examples",
+    "measured_body",
+    "replaced_function",
+    "watched_examples",
+]
 
 
 class BodyOutcome:
@@ -39,58 +45,63 @@ class BodyOutcome:
 
 
 @contextmanager
+def replaced_function(item: pytest.Function, make: Callable[[Any], Any]) -> Iterator[None]:
+    """Run what *make* returns for the function of *item* in its place, inside this context.
+
+    It must be a function of the same kind: a plain wrapper around a coroutine function would break
+    the plugins that run it (agronholm/anyio, encode/starlette). With hypothesis it is the function
+    that runs one example.
+    """
+    if has_examples(item):
+        owner, name = item.obj.hypothesis, "inner_test"
+    elif _is_async_unittest(item):
+        # unittest looks a coroutine function up on the instance instead of calling `item.obj`.
+        owner, name = item.instance, item.originalname
+    else:
+        owner, name = item, "obj"
+    original = item.obj if owner is item.instance else getattr(owner, name)
+    setattr(owner, name, make(original))
+    try:
+        yield
+    finally:
+        if owner is item.instance:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, original)
+
+
+@contextmanager
 def measured_body(item: pytest.Item, timings: Timings) -> Iterator[BodyOutcome]:
     """Measure the body of *item* while it runs inside this context.
 
-    The test function is replaced by one of the same kind and put back: a plain wrapper around a
-    coroutine function would break the plugins that run it (agronholm/anyio, encode/starlette).
     An item that is no function is timed as a whole.
     """
     outcome = BodyOutcome()
     if not isinstance(item, pytest.Function):
         with _whole_item(timings):
             yield outcome
-        return
-    if has_examples(item):
+    elif has_examples(item):
         with watched_examples(item, timings, is_body=True):
             yield outcome
-        return
-    function = item.obj
-    if _is_async_unittest(item):
-        # unittest looks a coroutine function up on the instance instead of calling `item.obj`.
-        instance, name = item.instance, item.originalname
-        setattr(instance, name, _repeated(function, timings, outcome))
-        try:
-            yield outcome
-        finally:
-            delattr(instance, name)
     else:
-        item.obj = _repeated(function, timings, outcome)
-        try:
+        with replaced_function(item, lambda body: _repeated(body, timings, outcome)):
             yield outcome
-        finally:
-            item.obj = function
 
 
-def has_examples(item: pytest.Item) -> bool:
+def has_examples(item: pytest.Item) -> TypeGuard[pytest.Function]:
     """Return whether hypothesis calls the function of *item* with examples of its own."""
     return isinstance(item, pytest.Function) and hasattr(item.obj, "hypothesis")
 
 
 @contextmanager
-def watched_examples(item: pytest.Item, timings: Timings, *, is_body: bool) -> Iterator[None]:
+def watched_examples(item: pytest.Function, timings: Timings, *, is_body: bool) -> Iterator[None]:
     """Watch the examples of *item*, and record each valid one as a call where *is_body*.
 
     After the first example that fails hypothesis shrinks it, so nothing more is recorded.
     """
-    handle = item.obj.hypothesis  # type: ignore[attr-defined]
-    original = handle.inner_test
     begin = timings.begin_body if is_body else None
-    handle.inner_test = _each_example(original, timings, begin)
-    try:
+    with replaced_function(item, lambda example: _each_example(example, timings, begin)):
         yield
-    finally:
-        handle.inner_test = original
 
 
 @contextmanager

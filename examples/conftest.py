@@ -1,4 +1,4 @@
-"""The model behind the agent: a real HTTP server on this machine that speaks OpenAI's protocol."""
+"""What the agent talks to, all on this machine: a model and a weather service."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from weather_agent import WeatherAgent
+from weather_client import WeatherClient
+from weather_service import WeatherService
 
 from pytest_agentperf import LLMServer, Reply
 
@@ -27,7 +29,14 @@ def llm(perf_llm_server: Callable[..., LLMServer]) -> LLMServer:
 
 
 @pytest_asyncio.fixture
-async def agent(llm: LLMServer) -> AsyncIterator[WeatherAgent]:
-    """Make the agent that talks to that model."""
-    async with WeatherAgent(llm.url) as agent:
+async def service() -> AsyncIterator[WeatherService]:
+    """Start a weather service that needs 10 ms for a connection and 5 ms for a request."""
+    async with WeatherService() as service:
+        yield service
+
+
+@pytest_asyncio.fixture
+async def agent(llm: LLMServer, service: WeatherService) -> AsyncIterator[WeatherAgent]:
+    """Make the agent that talks to both."""
+    async with WeatherClient(service.port) as weather, WeatherAgent(llm.url, weather) as agent:
         yield agent

@@ -35,7 +35,7 @@ async def test_tool_calls(perf_timer: PerfTimer, agent: WeatherAgent) -> None:
 @pytest.mark.perf_budget("locate", p95="50ms")
 @pytest.mark.perf_budget("ask", p95="2s")
 async def test_steps(perf_timer: PerfTimer, agent: WeatherAgent) -> None:
-    assert perf_timer["locate"](agent.locate, "Oslo") == "(59.91, 10.75)"
+    assert await perf_timer["locate"](agent.locate, "Oslo") == "59.91, 10.75"
     await perf_timer["ask"](agent.ask, "Will it be sunny in Oslo tomorrow?")
 
 

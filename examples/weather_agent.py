@@ -7,14 +7,14 @@ from openai import AsyncOpenAI
 from pydantic_ai import Agent, AgentRunResult
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
-
-_PLACES = {"Paris": (48.86, 2.35), "Oslo": (59.91, 10.75)}
+from weather_client import WeatherClient
 
 
 class WeatherAgent:
     """Answers questions about the weather; every call of a tool goes through `call_tool`."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, weather: WeatherClient) -> None:
+        self._weather = weather
         self._client = AsyncOpenAI(base_url=base_url, api_key="unused")
         provider = OpenAIProvider(openai_client=self._client)
         model = OpenAIChatModel("gpt-4o-mini", provider=provider)
@@ -38,16 +38,16 @@ class WeatherAgent:
             async for text in run.stream_text(delta=True, debounce_by=None):
                 yield text
 
-    def locate(self, city: str) -> str:
+    async def locate(self, city: str) -> str:
         """Return latitude and longitude of a city."""
-        return self.call_tool("locate", city)
+        return await self.call_tool("locate", city)
 
-    def forecast(self, city: str) -> str:
+    async def forecast(self, city: str) -> str:
         """Return tomorrow's weather in a city."""
-        return self.call_tool("forecast", city)
+        return await self.call_tool("forecast", city)
 
-    def call_tool(self, name: str, city: str) -> str:
+    async def call_tool(self, name: str, city: str) -> str:
         """Return what the tool *name* knows of *city*."""
         if name == "locate":
-            return f"{_PLACES[city]}"
-        return f"Sunny in {city}, 21 degrees."
+            return await self._weather.locate(city)
+        return await self._weather.forecast(city)

@@ -8,8 +8,8 @@ __all__ = ["CAUSES", "Finding", "Place"]
 CAUSES: Final = frozenset(
     {
         "blocking", "sequential", "n_plus_one", "repeated", "serialised", "contention",
-        "leaked_task", "leaked_thread", "leaked_fd", "unawaited_coroutine", "failed_task",
-        "open_async_generator",
+        "not_overlapped", "leaked_task", "leaked_thread", "leaked_process", "leaked_fd",
+        "unawaited_coroutine", "failed_task", "open_async_generator",
     }
 )  # fmt: skip
 """What a finding can be."""

@@ -12,7 +12,16 @@ from typing import Final, TypeAlias
 
 from pytest_agentperf.core.finding import Place
 
-__all__ = ["Site", "culprit", "is_plumbing", "owner_of", "place_of", "shown_stack", "stack_of"]
+__all__ = [
+    "Site",
+    "culprit",
+    "is_plumbing",
+    "is_standard",
+    "owner_of",
+    "place_of",
+    "shown_stack",
+    "stack_of",
+]
 
 Site: TypeAlias = tuple[CodeType, int]
 """A line that ran: cheap to take, and unlike a frame it keeps nothing of the user's alive."""
@@ -31,10 +40,15 @@ _RUNNERS: Final = frozenset(
 )
 
 
-def stack_of(frame: FrameType | None) -> list[Site]:
-    """Return the lines at which *frame* and its callers stand, outermost first."""
+def stack_of(frame: FrameType | None, *, until: FrameType | None = None) -> list[Site]:
+    """Return the lines at which *frame* and its callers stand, outermost first.
+
+    Args:
+        frame: The innermost frame; None for an empty stack.
+        until: The caller at which to end, itself left out; None for all of them.
+    """
     sites = []
-    while frame is not None:
+    while frame is not None and frame is not until:
         sites.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back
     sites.reverse()
@@ -48,18 +62,20 @@ def culprit(sites: Sequence[Site]) -> Site | None:
     that is not async; what counts is the innermost line of code of the same owner from there on.
     """
     relevant = [site for site in sites if not is_plumbing(site[0].co_filename)]
-    own = [site for site in relevant if owner_of(site[0].co_filename) != STANDARD_LIBRARY]
+    own = [site for site in relevant if not is_standard(site[0].co_filename)]
     if not own:
         return relevant[-1] if relevant else None
     start = next((at for at in reversed(range(len(own))) if _is_async(own[at][0])), 0)
-    owner = owner_of(own[start][0].co_filename)
-    return next(site for site in reversed(own) if owner_of(site[0].co_filename) == owner)
+    package = _installed_package(own[start][0].co_filename)
+    return next(
+        site for site in reversed(own) if _installed_package(site[0].co_filename) == package
+    )
 
 
 def shown_stack(sites: Iterable[Site]) -> tuple[str, ...]:
     """Return the lines of *sites* that are the user's or a library's, as text, in their order."""
     shown = [site for site in sites if not is_plumbing(site[0].co_filename)]
-    own = [site for site in shown if owner_of(site[0].co_filename) != STANDARD_LIBRARY]
+    own = [site for site in shown if not is_standard(site[0].co_filename)]
     return tuple(str(place_of(site)) for site in own or shown)
 
 
@@ -75,12 +91,18 @@ def place_of(site: Site) -> Place:
 @functools.lru_cache(maxsize=4096)
 def owner_of(filename: str) -> str:
     """Return the distribution whose code *filename* is; empty for the user's own."""
-    if filename.startswith("<"):
-        return STANDARD_LIBRARY if filename.startswith("<frozen") else ""
+    if is_standard(filename):
+        return STANDARD_LIBRARY
     package = _installed_package(filename)
-    if package:
-        return _distributions().get(package, package)
-    return STANDARD_LIBRARY if os.path.realpath(filename).startswith(_STDLIB) else ""
+    return _distributions().get(package, package) if package else ""
+
+
+@functools.lru_cache(maxsize=4096)
+def is_standard(filename: str) -> bool:
+    """Return whether *filename* is the standard library's; unlike `owner_of` it is cheap."""
+    if filename.startswith("<"):
+        return filename.startswith("<frozen")
+    return not _installed_package(filename) and os.path.realpath(filename).startswith(_STDLIB)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -102,6 +124,7 @@ def _runner_paths(root: str) -> Iterator[str]:
     return (root + name for name in (*names, *more))
 
 
+@functools.lru_cache(maxsize=4096)
 def _installed_package(filename: str) -> str:
     """Return the top-level package of a file below site-packages; empty for others."""
     parts = Path(filename).parts

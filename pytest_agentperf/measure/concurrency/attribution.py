@@ -1,0 +1,255 @@
+"""Why the event loop stood still: what its thread, the others and the system did meanwhile."""
+
+import gc
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
+
+__all__ = ["NOT_LINUX", "CollectorClock", "Cost", "Meter", "Reading", "cause_of"]
+
+NOT_LINUX: Final = (
+    "this system does not tell how long a thread waited for a processor or for the GIL:"
+    " the cause of a block is unknown, and a busy machine makes blocks longer"
+)
+
+# Turns that a reading before and one after a block count and that were not in it.
+_TURNS_AROUND: Final = 6
+
+
+class ThreadStatistics(NamedTuple):
+    """What Linux counts of a thread: seconds of computing and of waiting for a processor, turns."""
+
+    cpu: float = 0.0
+    run_delay: float = 0.0
+    turns: int = 0
+
+
+class Reading(NamedTuple):
+    """Counters at one moment, in seconds since some time; differences of two have a meaning."""
+
+    cpu: float = 0.0
+    run_delay: float = 0.0
+    turns: int = 0
+    others: float = 0.0
+    gc: float = 0.0
+    starved: float = 0.0
+    asleep: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What happened while the loop stood still.
+
+    Attributes:
+        cpu: Processor time of the loop's thread, in seconds.
+        run_delay: How long that thread was ready and waited for a processor.
+        turns: How often that thread got a processor.
+        others: Processor time of the other threads.
+        gc: Processor time of collections that nobody asked for.
+        starved: How long the watchdog waited for the GIL.
+        asleep: How long the machine was suspended.
+        is_known: Whether the system counts all of these.
+    """
+
+    cpu: float = 0.0
+    run_delay: float = 0.0
+    turns: int = 0
+    others: float = 0.0
+    gc: float = 0.0
+    starved: float = 0.0
+    asleep: float = 0.0
+    is_known: bool = True
+
+    @classmethod
+    def between(cls, before: Reading, after: Reading, *, is_known: bool = True) -> "Cost":
+        """Return the cost of the time between two readings."""
+        differences: Any = (max(b - a, 0) for a, b in zip(before, after, strict=True))
+        return replace(cls(*differences), is_known=is_known)
+
+
+def cause_of(seconds: float, cost: Cost, threshold: float) -> str:  # noqa: PLR0911
+    """Return the cause of a block, one of those of `Blocking`.
+
+    Args:
+        seconds: How long it took without preemption; shares are of that, so that a busy machine
+            does not change the answer.
+        cost: What happened meanwhile.
+        threshold: Seconds from which it is a block.
+    """
+    if cost.asleep > seconds / 2:
+        return "suspended"
+    if not cost.is_known:
+        return "unknown"
+    if seconds < threshold:
+        return "preempted"
+    own = cost.cpu - cost.gc
+    if own >= threshold:  # would have blocked by itself, whatever else happened
+        return "computing"
+    if cost.gc > max(seconds, cost.cpu) / 2:
+        return "gc"
+    if own > seconds / 2:
+        return "computing"
+    return "gil" if _waits_for_gil(seconds, cost) else "waiting"
+
+
+def _waits_for_gil(seconds: float, cost: Cost) -> bool:
+    """Return whether the loop's thread wanted the GIL, and another thread had it.
+
+    A thread that wants the GIL wakes every switch interval (5 ms), one that waits for anything
+    else sleeps: so waiting for a thread that computes is told from waiting for the GIL. If nobody
+    computes, either a thread with the GIL was preempted, or the loop's own thread sleeps with it.
+    """
+    expected = seconds / sys.getswitchinterval()
+    if cost.others > seconds / 2:
+        return cost.turns >= 0.5 * expected
+    return cost.starved > seconds / 2 and cost.turns >= 0.75 * expected + _TURNS_AROUND
+
+
+class CollectorClock:
+    """Adds up the time of collections that start by themselves; `gc.collect()` is a call like any.
+
+    Attributes:
+        seconds: Their processor time so far, on whichever threads.
+    """
+
+    __slots__ = ("_began", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began: float | None = None
+
+    def start(self) -> None:
+        """Begin to listen."""
+        gc.callbacks.append(self._on_collection)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        with suppress(ValueError):  # somebody may have cleared the list
+            gc.callbacks.remove(self._on_collection)
+
+    def _on_collection(self, phase: str, _: dict[str, int]) -> None:
+        if phase == "start":
+            # One that starts by itself does so because the youngest generation is full.
+            is_due = gc.isenabled() and gc.get_count()[0] > gc.get_threshold()[0]
+            self._began = time.thread_time() if is_due else None
+        elif self._began is not None:
+            self.seconds += time.thread_time() - self._began
+            self._began = None
+
+
+class Meter:
+    """Reads the counters of the thread that it is made on, from the watchdog's thread.
+
+    Reading `/proc` gives up the GIL, which a watchdog then has to win back from a busy loop; that
+    costs the loop more than all the rest. Therefore `refresh` is apart from `read`.
+    """
+
+    __slots__ = ("_clock_id", "_collector", "_ident", "_loop", "_watchdog", "starved")
+
+    def __init__(self) -> None:
+        self.starved = 0.0
+        self._ident = threading.get_ident()
+        self._collector = CollectorClock()
+        self._clock_id = _thread_clock_id()
+        self._loop = StatisticsFile()
+        self._watchdog: StatisticsFile | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the system tells why a thread does not run."""
+        return self._loop.is_known and self._clock_id is not None
+
+    def start(self) -> None:
+        """Begin to listen to the collector."""
+        self._collector.start()
+
+    def stop(self) -> None:
+        """Listen no more, and close the files."""
+        self._collector.stop()
+        self._loop.close()
+        if self._watchdog:
+            self._watchdog.close()
+
+    def refresh(self) -> tuple[float, int]:
+        """Read what `/proc` says of both threads, the loop's and the calling one.
+
+        Returns:
+            How long the calling thread waited for a processor since last time, and its turns.
+        """
+        self._loop.read()
+        if self._watchdog is None:
+            self._watchdog, before = StatisticsFile(), ThreadStatistics()  # all since it began
+        else:
+            before = self._watchdog.last
+        now = self._watchdog.read()
+        return now.run_delay - before.run_delay, now.turns - before.turns
+
+    def read(self) -> Reading:
+        """Return the counters as of now; those of `/proc` as of the last `refresh`."""
+        cpu = time.clock_gettime(self._clock_id) if self._clock_id is not None else 0.0
+        return Reading(
+            cpu=cpu,
+            run_delay=self._loop.last.run_delay,
+            turns=self._loop.last.turns,
+            others=time.process_time() - cpu - self._of_watchdog(),
+            gc=self._collector.seconds,
+            starved=self.starved,
+            asleep=_suspended(),
+        )
+
+    def _of_watchdog(self) -> float:
+        """Return the processor time of the calling thread, unless it is the loop's itself."""
+        return 0.0 if threading.get_ident() == self._ident else time.thread_time()
+
+
+class StatisticsFile:
+    """The file of Linux on the thread that opens it; elsewhere everything is 0.
+
+    Attributes:
+        last: What was read last.
+        is_known: Whether there is such a file, with numbers in it.
+    """
+
+    __slots__ = ("_file", "is_known", "last")
+
+    def __init__(self) -> None:
+        self.last = ThreadStatistics()
+        self.is_known = True
+        self._file: int | None = None
+        path = f"/proc/self/task/{threading.get_native_id()}/schedstat"
+        with suppress(OSError):
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # A kernel that does not count says "0 0 0".
+        self.is_known = self.read().cpu > 0
+
+    def read(self) -> ThreadStatistics:
+        """Return what the file says now."""
+        if self._file is not None:
+            with suppress(OSError, ValueError):  # another thread moves no offset of `pread`
+                cpu, delay, turns = map(int, os.pread(self._file, 64, 0).split())
+                self.last = ThreadStatistics(cpu / 1e9, delay / 1e9, turns)
+        return self.last
+
+    def close(self) -> None:
+        """Close it."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _thread_clock_id() -> int | None:
+    """Return the clock that counts what the calling thread computes; None where there is none."""
+    if not hasattr(time, "pthread_getcpuclockid"):
+        return None
+    return time.pthread_getcpuclockid(threading.get_ident())
+
+
+def _suspended() -> float:
+    """Return how long the machine was suspended since it started; 0 where nobody says."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)

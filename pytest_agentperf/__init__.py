@@ -1,4 +1,4 @@
-"""Performance tests for agents: timed calls, streams, tokens, cost and budgets, in pytest.
+"""Performance tests for agents: timed calls, streams, concurrency and budgets, in pytest.
 
 The public names are imported when they are first used, and none of them imports pytest.
 """
@@ -12,13 +12,23 @@ if TYPE_CHECKING:
     from pytest_agentperf.core.usage import Usage
     from pytest_agentperf.integrations.llm_server import LLMServer
     from pytest_agentperf.integrations.reply import Reply
+    from pytest_agentperf.measure.concurrency.door import PerfConcurrency
     from pytest_agentperf.measure.timer import PerfTimer
 
-__all__ = ["AgentPerfError", "LLMServer", "PerfTimer", "Reply", "Sample", "Usage"]
+__all__ = [
+    "AgentPerfError",
+    "LLMServer",
+    "PerfConcurrency",
+    "PerfTimer",
+    "Reply",
+    "Sample",
+    "Usage",
+]
 
 _HOMES = {
     "AgentPerfError": "core.errors",
     "LLMServer": "integrations.llm_server",
+    "PerfConcurrency": "measure.concurrency.door",
     "PerfTimer": "measure.timer",
     "Reply": "integrations.reply",
     "Sample": "core.sample",

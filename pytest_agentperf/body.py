@@ -59,12 +59,13 @@ def replaced_function(item: pytest.Function, make: Callable[[Any], Any]) -> Iter
         owner, name = item.instance, item.originalname
     else:
         owner, name = item, "obj"
-    original = item.obj if owner is item.instance else getattr(owner, name)
+    is_of_class = owner is item.instance and name not in vars(owner)
+    original = getattr(owner, name)
     setattr(owner, name, make(original))
     try:
         yield
     finally:
-        if owner is item.instance:
+        if is_of_class:
             delattr(owner, name)
         else:
             setattr(owner, name, original)

@@ -20,13 +20,14 @@ from pytest_agentperf.judge.limits import Layer, Limit, ResolvedLimits, merge_la
 from pytest_agentperf.judge.verdict import needed_rounds
 from pytest_agentperf.marks import marker_layers
 from pytest_agentperf.options import Settings
+from pytest_agentperf.watched import asks_watch, is_async_test
 
 __all__ = ["FIXTURES", "Budgets", "is_body", "is_one_call", "open_budgets"]
 
 TIMING_FIXTURES: Final = frozenset({"perf_timer"})
 """Fixtures that time calls themselves: the body of a test with one is not a call."""
 
-FIXTURES: Final = TIMING_FIXTURES | {"perf_llm_server"}
+FIXTURES: Final = TIMING_FIXTURES | {"perf_concurrency", "perf_llm_server"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,11 @@ class Budgets:
                 self.environment,
             )
         resolved = merge_layers([*layers, self.overrides])
+        stated = [limit for layer in markers for limit in layer.limits.values() if limit]
         if is_one_call(item, resolved):
-            stated = [limit for layer in markers for limit in layer.limits.values() if limit]
             errors += [_explain_one_call(limit) for limit in stated if limit.metric.percentile]
+        if not is_async_test(item) and "perf_concurrency" not in getattr(item, "fixturenames", ()):
+            errors += [_explain_sync(limit) for limit in stated if asks_watch(limit)]
         return resolved
 
 
@@ -118,6 +121,13 @@ def _explain_one_call(limit: Limit) -> str:
     return (
         f"{limit.source}: {name} needs {rounds} calls and the body of this test is one; state"
         f" latency= for that one call, or add @pytest.mark.perf(rounds={rounds})"
+    )
+
+
+def _explain_sync(limit: Limit) -> str:
+    return (
+        f"{limit.source}: {limit.metric.name} is about an event loop and this test has none; state"
+        " it for an `async def` test"
     )
 
 

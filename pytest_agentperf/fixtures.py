@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_agentperf.integrations.llm_server import LLMServer
+    from pytest_agentperf.measure.concurrency.door import PerfConcurrency
     from pytest_agentperf.measure.timer import PerfTimer
     from pytest_agentperf.session import PerfSession
 
-__all__ = ["SESSION", "perf_llm_server", "perf_timer"]
+__all__ = ["SESSION", "perf_concurrency", "perf_llm_server", "perf_timer"]
 
 SESSION: "Final[pytest.StashKey[PerfSession]]" = pytest.StashKey()
 """Where the session's state is kept, in `config.stash`, once there is any."""
@@ -31,12 +32,15 @@ def perf_timer(pytestconfig: pytest.Config) -> "PerfTimer":
     """Time calls: give it a function and its arguments, and await what an async one returns."""
     from pytest_agentperf.measure.timer import PerfTimer
 
-    session = pytestconfig.stash.get(SESSION, None)
-    if session is None:
-        raise UsageError(
-            "perf_timer was requested while the tests run; name it as an argument of the test"
-        )
-    return PerfTimer(session.current)
+    return PerfTimer(_session(pytestconfig, "perf_timer").current)
+
+
+@pytest.fixture(scope="session")
+def perf_concurrency(pytestconfig: pytest.Config) -> "PerfConcurrency":
+    """Watch what blocks an event loop, what overlaps there, what waits and what leaks."""
+    from pytest_agentperf.measure.concurrency.door import PerfConcurrency
+
+    return PerfConcurrency(_session(pytestconfig, "perf_concurrency").current_watching)
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +59,12 @@ def perf_llm_server() -> "Iterator[Callable[..., LLMServer]]":
     yield start
     for server in servers:
         server.close()
+
+
+def _session(config: pytest.Config, fixture: str) -> "PerfSession":
+    session = config.stash.get(SESSION, None)
+    if session is None:
+        raise UsageError(
+            f"{fixture} was requested while the tests run; name it as an argument of the test"
+        )
+    return session

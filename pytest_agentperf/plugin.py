@@ -9,13 +9,13 @@ import pytest
 
 # Imported now, so that the clock is bound before any test can replace it.
 from pytest_agentperf.core import clock as _clock  # noqa: F401
-from pytest_agentperf.fixtures import SESSION, perf_llm_server, perf_timer
+from pytest_agentperf.fixtures import SESSION, perf_concurrency, perf_llm_server, perf_timer
 from pytest_agentperf.options import add_options, is_narrowed
 
 if TYPE_CHECKING:
     from pytest_agentperf.session import PerfSession
 
-__all__ = ["perf_llm_server", "perf_timer"]
+__all__ = ["perf_concurrency", "perf_llm_server", "perf_timer"]
 
 _MARKERS: Final = (
     (
@@ -87,7 +87,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Send what a worker of xdist knows to its controller."""
     awake = session.config.stash.get(SESSION, None)
     if awake is not None and _is_worker(session.config):
-        session.config.workeroutput["agentperf"] = {"unmatched": awake.unmatched}  # type: ignore[attr-defined]
+        known = {"unmatched": awake.unmatched, "used": sorted(awake.acceptances.used)}
+        session.config.workeroutput["agentperf"] = known  # type: ignore[attr-defined]
 
 
 def _asks(item: pytest.Item) -> bool:

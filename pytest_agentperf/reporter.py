@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_agentperf.core.errors import AgentPerfError
+from pytest_agentperf.options import is_narrowed
 from pytest_agentperf.report.record import PerfRecord
 from pytest_agentperf.report.runfile import LAST_RUN, write_run
 from pytest_agentperf.report.terminal import Line, summary_lines
@@ -37,6 +38,7 @@ class Reporter:
         self._begun: set[str] = set()
         self._crashed: list[str] = []
         self._broken: list[str] = []
+        self._unused: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record that a report carries."""
@@ -63,6 +65,7 @@ class Reporter:
         sent = getattr(node, "workeroutput", {}).get("agentperf", {})
         if sent.get("unmatched"):
             self._session.unmatched = list(sent["unmatched"])
+        self._session.acceptances.used.update(sent.get("used", ()))
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
         """Write the section of this plugin."""
@@ -80,6 +83,7 @@ class Reporter:
             Line(f"warning: {sentence}", "warned")
             for sentence in (
                 *self._session.explain_unmatched(self._session.unmatched),
+                *self._unused,
                 *self._broken,
             )
         ]
@@ -88,6 +92,9 @@ class Reporter:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Keep the records of a whole run in the cache directory of pytest."""
+        is_whole = exitstatus in {0, 1} and not (session.shouldstop or session.shouldfail)
+        if is_whole and not is_narrowed(session.config):
+            self._unused = self._session.acceptances.unused()
         if not self._records or self._getpid() != self._pid or exitstatus not in {0, 1}:
             return
         cache = getattr(session.config, "cache", None)

@@ -44,6 +44,14 @@ class Runtime:
             pytest.fail(message, pytrace=False)
         return result
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, Any]:
+        """Watch the setup of async fixtures where a budget asks for that."""
+        with self._session.setting_up(fixturedef, request):
+            return (yield)
+
     def _keep(self, item: pytest.Item, record: PerfRecord | None) -> None:
         """Keep *record* for the report of *item*."""
         if record is None:

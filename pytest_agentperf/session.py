@@ -4,10 +4,10 @@ PYTEST_DONT_REWRITE
 """
 
 import unittest
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -17,15 +17,28 @@ from pytest_agentperf.budgets import Budgets, is_body, is_one_call, open_budgets
 from pytest_agentperf.core.clock import REAL_TIME
 from pytest_agentperf.core.effort import Effort
 from pytest_agentperf.core.errors import UsageError
+from pytest_agentperf.core.measurement import Measurement, join
 from pytest_agentperf.core.units import Unit
 from pytest_agentperf.judge.limits import Limit, ResolvedLimits
 from pytest_agentperf.judge.verdict import Status, Verdict, judge
+from pytest_agentperf.measure.monitors import Monitors
 from pytest_agentperf.measure.rounds import Plan
 from pytest_agentperf.measure.timings import Timings
 from pytest_agentperf.options import Settings, is_narrowed, read_settings
 from pytest_agentperf.planning import ONCE, plan_calls
 from pytest_agentperf.report.escape import plain_line, valid_text
 from pytest_agentperf.report.record import PerfRecord, make_record
+from pytest_agentperf.watched import (
+    BLOCKING,
+    asked_parts,
+    asks_watch,
+    is_async_test,
+    watched_body,
+    watched_setup,
+)
+
+if TYPE_CHECKING:
+    from pytest_agentperf.measure.concurrency.door import Watching
 
 __all__ = ["PerfSession"]
 
@@ -43,6 +56,7 @@ class _RunningTest:
         cleanup: Puts everything back that was replaced for it.
         dropped: Limits that cannot apply to it.
         outcome: How its body ended, where that is what is measured.
+        watching: Its watches, once it has asked for one.
     """
 
     item: pytest.Item
@@ -51,6 +65,12 @@ class _RunningTest:
     dropped: int
     cleanup: ExitStack = field(default_factory=ExitStack)
     outcome: BodyOutcome = field(default_factory=BodyOutcome)
+    watching: "Watching | None" = None
+
+    def measurements(self) -> list[Measurement]:
+        """Return what was timed and what was watched."""
+        watched = self.watching.measurements() if self.watching else []
+        return [*self.timings.measurements(), *watched]
 
 
 class PerfSession:
@@ -62,18 +82,21 @@ class PerfSession:
     Attributes:
         settings: The resolved options.
         budgets: The budgets that hold.
+        acceptances: The findings that the user accepts.
         unmatched: Patterns of the budget file that match no test, where that is a mistake.
     """
 
     def __init__(self, config: pytest.Config) -> None:
         self.settings: Settings = read_settings(config)
         self.budgets: Budgets = open_budgets(self.settings)
+        self.acceptances = self.budgets.acceptances
         self.unmatched: list[str] = []
         self._config = config
         workers = getattr(config, "workerinput", {}).get("workercount", 1)
         self._conditions = f"{workers} xdist workers" if workers > 1 else ""
         self._limits: dict[str, ResolvedLimits] = {}
         self._attempts: dict[str, int] = {}
+        self._setups: dict[str, Watching] = {}
         self._running: _RunningTest | None = None
 
     def is_measured(self, nodeid: str) -> bool:
@@ -120,12 +143,32 @@ class PerfSession:
         Raises:
             UsageError: No measured test is in its call phase.
         """
+        return self._current_test("perf_timer").timings
+
+    def current_watching(self) -> "Watching":
+        """Return the watches of the running test.
+
+        Raises:
+            UsageError: No measured test is in its call phase.
+        """
+        running = self._current_test("perf_concurrency")
+        if running.watching is None:
+            running.watching = self._new_watching(running.timings.monitors)
+        return running.watching
+
+    def _new_watching(self, monitors: Monitors) -> "Watching":
+        from pytest_agentperf.measure.concurrency.door import Watching
+        from pytest_agentperf.measure.concurrency.watch import WatchContext
+
+        return Watching(WatchContext(REAL_TIME.clock, monitors, self.acceptances.cover))
+
+    def _current_test(self, fixture: str) -> _RunningTest:
         if self._running is None:
             raise UsageError(
-                "perf_timer was used outside of the call of a measured test; use it in the test"
+                f"{fixture} was used outside of the call of a measured test; use it in the test"
                 " itself, which names it as an argument, and not in a fixture"
             )
-        return self._running.timings
+        return self._running
 
     def begin(self, item: pytest.Item) -> None:
         """Begin to measure *item*, if it is measured: its call phase starts now."""
@@ -146,11 +189,30 @@ class PerfSession:
             self._running.outcome = cleanup.enter_context(measured_body(item, timings))
         elif has_examples(item):
             cleanup.enter_context(watched_examples(item, timings, is_body=False))
+        if parts := asked_parts(item, kept):
+            watching = self._running.watching = self._new_watching(timings.monitors)
+            cleanup.enter_context(watched_body(item, lambda: watching.look_for(parts)))
+
+    @contextmanager
+    def setting_up(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Iterator[None]:
+        """Watch the setup of an async fixture made for one test, whose budgets ask for that."""
+        limits = self._limits.get(request.node.nodeid) if fixturedef.scope == "function" else None
+        if limits is None or "blocking" not in asked_parts(request.node, limits):
+            yield
+            return
+        watching = self._setups.setdefault(request.node.nodeid, self._new_watching(Monitors()))
+        label = f"fixture {fixturedef.argname}"
+        with watched_setup(fixturedef, lambda: watching.look_for(BLOCKING, label)):
+            yield
 
     def _applies(self, item: pytest.Item, limits: ResolvedLimits, limit: Limit) -> bool:
         """Return whether *limit* can be judged on *item* at all."""
         if self.settings.quick and limit.metric.unit in _TIMES:
             return False
+        if asks_watch(limit) and not is_async_test(item):
+            return "perf_concurrency" in getattr(item, "fixturenames", ())
         return not (limit.metric.percentile and is_one_call(item, limits))
 
     def _plan(
@@ -182,7 +244,7 @@ class PerfSession:
         unawaited = running.timings.close()
         measurements = [
             replace(measurement, conditions=self._conditions)
-            for measurement in running.timings.measurements()
+            for measurement in join([*running.measurements(), *self._set_up(running.item)])
             if measurement.calls > measurement.errors or not _is_skip(raised)
         ]
         verdicts, ignored = judge(measurements, running.limits, is_complete=raised is None)
@@ -193,6 +255,11 @@ class PerfSession:
             return record, "\n".join((*unawaited, *self._failures(verdicts)))
         _explain_await(raised, running.timings.last_plain)
         return (record if measurements else None), ""
+
+    def _set_up(self, item: pytest.Item) -> list[Measurement]:
+        """Return what was seen while the fixtures of *item* were set up."""
+        watching = self._setups.pop(item.nodeid, None)
+        return watching.measurements() if watching else []
 
     def _failures(self, verdicts: Sequence[Verdict]) -> list[str]:
         """Return the sentences of the *verdicts* that fail a test."""

@@ -109,7 +109,10 @@ def _joined(first: Measurement, second: Measurement) -> Measurement:
         notes=(*first.notes, *second.notes),
         causes={**kept, **causes},
         findings=(*first.findings, *second.findings),
-        monitors=tuple(dict.fromkeys((*first.monitors, *second.monitors))),
+        # Those beside a latency say what disturbed it, and not what else was watched in the test.
+        monitors=first.monitors
+        if "latency" in first.samples
+        else tuple(dict.fromkeys((*first.monitors, *second.monitors))),
     )
 
 

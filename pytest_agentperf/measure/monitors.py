@@ -10,6 +10,10 @@ __all__ = ["Monitor", "Monitors"]
 class Monitor(Protocol):
     """Watches calls, and costs them time."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it watches with, as in ``"loop watch"``."""
+
     def pause(self) -> None:
         """Stop to watch."""
 
@@ -25,12 +29,23 @@ class Monitors:
 
     Attributes:
         active: Those that watch now, in the order in which they began.
+        seen: The names of all that ever watched.
     """
 
-    __slots__ = ("active",)
+    __slots__ = ("active", "seen")
 
     def __init__(self) -> None:
         self.active: list[Monitor] = []
+        self.seen: dict[str, None] = {}
+
+    def enter(self, monitor: Monitor) -> None:
+        """Take note that *monitor* begins to watch."""
+        self.active.append(monitor)
+        self.seen.update(dict.fromkeys(monitor.names))
+
+    def leave(self, monitor: Monitor) -> None:
+        """Take note that *monitor* has ended."""
+        self.active.remove(monitor)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

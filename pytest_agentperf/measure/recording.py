@@ -21,6 +21,8 @@ class Recording:
         latency: Seconds of each call that did not raise.
         errors: Calls that raised, by the name of the exception's type.
         bound: What ended the calls before their verdict was closed, as in ``"max_time 5 s"``.
+        is_body: Whether it is the body of a test that is recorded.
+        monitors: The names of what watched the recorded calls.
     """
 
     def __init__(self, label: str | None, *, is_body: bool = False) -> None:
@@ -31,7 +33,8 @@ class Recording:
         self.bound = ""
         self.looks = 0
         self.planned_looks = 1
-        self._is_body = is_body
+        self.is_body = is_body
+        self.monitors: dict[str, None] = {}
         self._subjects: dict[str, None] = {}
         self._notes: dict[str, None] = {}
         self._ttft = Sample()
@@ -110,7 +113,7 @@ class Recording:
         unknown: dict[str, str] = {}
         if self.calls:
             samples["latency"] = self.latency
-            if not self._is_body:
+            if not self.is_body:
                 values["error_rate"] = self.errors.total() / self.calls
         if self._streams:
             self._report_streams(samples, values, unknown)
@@ -130,6 +133,7 @@ class Recording:
             planned_looks=self.planned_looks,
             bound=self.bound,
             notes=self._all_notes(),
+            monitors=tuple(self.monitors),
         )
 
     def _report_streams(

@@ -63,6 +63,7 @@ class Timings:
         self.monitors = Monitors()
         self.last_plain = ""
         self._is_recording = True
+        self._is_body_apart = False
 
     def stop_recording(self) -> None:
         """Record no further calls; those that run by now still count."""
@@ -99,7 +100,10 @@ class Timings:
 
     def begin(self, label: str | None, subject: str) -> RunningCall:
         """Begin a single recorded call."""
-        return RunningCall(self.context(label, subject), self.recording(label, subject))
+        recording = self.recording(label, subject)
+        for monitor in self.monitors.active:
+            recording.monitors.update(dict.fromkeys(monitor.names))
+        return RunningCall(self.context(label, subject), recording)
 
     def run(
         self,
@@ -134,6 +138,7 @@ class Timings:
         schedule = Schedule(plan, recording, subject, self._clock())
         # A body that runs once is timed and watched in that one run.
         is_single = is_body and plan.rounds == 1
+        self._is_body_apart |= is_body and not is_single
         return Trial(
             call,
             self.context(label, subject),
@@ -152,6 +157,9 @@ class Timings:
     def measurements(self) -> list[Measurement]:
         """Return what was recorded, in order of the first use of each label."""
         outside = self.counters.outside
+        for recording in self._recordings.values():
+            if recording.is_body and not self._is_body_apart:
+                recording.monitors.update(self.monitors.seen)
         found = [recording.measurement() for recording in self._recordings.values()]
         if outside and found:
             note = f"{outside} counted calls belong to no timed call: they ran outside of any"

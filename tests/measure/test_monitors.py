@@ -17,6 +17,10 @@ class Scribe:
         self.events: list[str] = []
         self.missed: list[str] = []
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("scribe",)
+
     def pause(self) -> None:
         self.events.append("pause")
 
@@ -30,7 +34,7 @@ class Scribe:
 @pytest.fixture
 def scribe(bench: Bench) -> Scribe:
     scribe = Scribe()
-    bench.timings.monitors.active.append(scribe)
+    bench.timings.monitors.enter(scribe)
     return scribe
 
 
@@ -58,7 +62,7 @@ async def test_rounds_are_made_unwatched_and_one_more_call_is_watched(
 async def test_no_further_call_is_made_when_nobody_watches(
     bench: Bench, perf: PerfTimer, scribe: Scribe, ask: Callable[..., Any]
 ) -> None:
-    bench.timings.monitors.active.clear()
+    bench.timings.monitors.leave(scribe)
     await perf(ask)
     assert scribe.events == ["call"] * 3
 

@@ -6,7 +6,15 @@ from typing import assert_type
 
 import pytest
 
-from pytest_agentperf import AgentPerfError, LLMServer, PerfTimer, Reply, Sample, Usage
+from pytest_agentperf import (
+    AgentPerfError,
+    LLMServer,
+    PerfConcurrency,
+    PerfTimer,
+    Reply,
+    Sample,
+    Usage,
+)
 
 
 def length(text: str) -> int:
@@ -66,3 +74,25 @@ async def use(perf_timer: PerfTimer, perf_llm_server: Callable[..., LLMServer]) 
 # Wrong arguments of the function under test are found where the timer is called.
 def misuse(perf_timer: PerfTimer) -> None:
     perf_timer(length, 1)  # type: ignore[call-overload]
+
+
+@pytest.mark.perf_budget(loop_block_max="50ms", leaked_tasks=0, parallelism=2)
+async def watch(perf_concurrency: PerfConcurrency) -> None:
+    answer = Answer()
+    async with perf_concurrency("ask", threshold="50ms", independent=("a", "b")) as watch:
+        watch.track(answer, "received")
+        with watch.span("plan", question="q"):
+            pass
+        async with watch.span("act"):
+            await length_later("a")
+    watch.assert_not_blocked("50ms")
+    watch.assert_max_in_flight(10)
+    watch.assert_parallel("a", "b", min=2.0)
+    watch.assert_no_leaks()
+    assert_type([block.where for block in watch.blocking], list[str])
+    assert_type(watch.in_flight_max, dict[str, int])
+    assert_type([str(finding) for finding in watch.findings], list[str])
+    assert_type(watch.parallelism, float)
+    scaling = await perf_concurrency.scaling(length_later, "a", levels=(1, 2))
+    scaling.assert_scales(efficiency=0.8)
+    perf_concurrency.scaling(length, "a").assert_scales(0.8)

@@ -1,33 +1,34 @@
 """Caches with a purpose: `TieredCache` for hot, warm and cold, `DecisionCache` for decisions.
 
-Needs `cache.py` beside it and nothing else.
+Copy this file together with `cache.py`: it needs Python 3.11 and the standard library.
 """
 
+import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from pytest_agentperf.reference.cache import (  # where copied: from .cache
     TTL,
     Cache,
-    CacheStats,
-    CacheTypeError,
-    CacheValueError,
+    Clock,
+    PolicyName,
+    count_of,
+    function_of,
     key_of,
     seconds_of,
 )
 
 __all__ = ["DecisionCache", "TierStats", "TieredCache", "TieredStats"]
 
-Clock = Callable[[], float]
-Name = Literal["hot", "warm", "cold"]
-Key = str | tuple[str, ...]
 R = TypeVar("R")
-TIERS: Final[tuple[Name, ...]] = ("hot", "warm", "cold")
+TierName: TypeAlias = Literal["hot", "warm", "cold"]
+TIERS: Final[tuple[TierName, ...]] = ("hot", "warm", "cold")
+COLD: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,7 @@ class TieredStats:
     @property
     def hit_rate(self) -> float:
         """Share of lookups answered, 0 to 1; 0 without lookups."""
-        lookups = self.hits + self.misses
-        return self.hits / lookups if lookups else 0.0
+        return self.hits / max(self.hits + self.misses, 1)
 
 
 @dataclass(slots=True)
@@ -84,18 +84,16 @@ class _Item:
     used: float
 
 
-class _Tier:
-    """One level: least recently used first, with the time of no use after which it moves down."""
-
-    __slots__ = ("demoted", "hits", "idle", "items", "max_size", "promoted")
+class _Tier(OrderedDict[Any, _Item]):
+    """The entries of one tier, the least recently used first."""
 
     def __init__(self, max_size: int, idle: float) -> None:
+        super().__init__()
         self.max_size, self.idle = max_size, idle
-        self.items: OrderedDict[Any, _Item] = OrderedDict()
         self.hits = self.promoted = self.demoted = 0
 
     def stats(self) -> TierStats:
-        return TierStats(len(self.items), self.max_size, self.hits, self.promoted, self.demoted)
+        return TierStats(len(self), self.max_size, self.hits, self.promoted, self.demoted)
 
 
 class TieredCache:
@@ -116,7 +114,7 @@ class TieredCache:
         clock: Seconds that only grow.
 
     Raises:
-        CacheValueError: A size or time is outside its range.
+        CacheValueError: A size or time is out of range.
         CacheTypeError: A size is no int, a time no number, *clock* no function.
     """
 
@@ -131,20 +129,13 @@ class TieredCache:
         ttl: float | timedelta = 3600.0,
         clock: Clock = time.monotonic,
     ) -> None:
-        for name, size in zip(TIERS, (hot, warm, cold), strict=True):
-            if isinstance(size, bool) or not isinstance(size, int):
-                raise CacheTypeError(f"{name}={size!r}: expected an int of at least 1")
-            if size < 1:
-                raise CacheValueError(f"{name}={size!r}: expected an int of at least 1")
-        if not callable(clock):
-            raise CacheTypeError(f"clock={clock!r}: expected a function that returns seconds")
         self._tiers = (
-            _Tier(hot, seconds_of("hot_idle", hot_idle)),
-            _Tier(warm, seconds_of("warm_idle", warm_idle)),
-            _Tier(cold, float("inf")),
+            _Tier(count_of("hot", hot), seconds_of("hot_idle", hot_idle)),
+            _Tier(count_of("warm", warm), seconds_of("warm_idle", warm_idle)),
+            _Tier(count_of("cold", cold), math.inf),
         )
         self.ttl = seconds_of("ttl", ttl)
-        self._clock = clock
+        self._clock = function_of("clock", clock)
         self._lock = threading.RLock()
         self._misses = self._evictions = self._expirations = 0
 
@@ -157,18 +148,14 @@ class TieredCache:
         key = key_of(key)
         with self._lock:
             now = self._clock()
-            self._settle(now)
-            level = self._level(key, now)
-            if level is None:
+            level, item = self._take(key, now)
+            if item is None:
                 self._misses += 1
                 return default
-            tier = self._tiers[level]
-            tier.hits += 1
-            item = tier.items.pop(key)
+            self._tiers[level].hits += 1
+            self._tiers[level].promoted += level > 0
             item.used = now
-            if level > 0:
-                tier.promoted += 1
-            self._place(key, item, max(level - 1, 0))
+            self._place(key, item, max(level - 1, 0), now)
             return item.value
 
     def set(self, key: Any, value: Any, *, ttl: float | timedelta | None = None) -> None:
@@ -187,46 +174,42 @@ class TieredCache:
         lifetime = self.ttl if ttl is None else seconds_of("ttl", ttl)
         with self._lock:
             now = self._clock()
-            self._settle(now)
-            level = self._level(key, now)
-            if level is not None:
-                del self._tiers[level].items[key]
+            level, _ = self._take(key, now)
             if lifetime > 0:
-                self._place(key, _Item(value, now + lifetime, now), 2 if level is None else level)
+                self._place(key, _Item(value, now + lifetime, now), level, now)
 
     def delete(self, key: Any) -> bool:
         """Remove *key*; return whether it was there."""
         key = key_of(key)
         with self._lock:
-            level = self._level(key, self._clock())
-            if level is not None:
-                del self._tiers[level].items[key]
-        return level is not None
+            return self._take(key, self._clock())[1] is not None
 
     def clear(self) -> int:
         """Remove all entries; return their number."""
         with self._lock:
-            removed = sum(len(tier.items) for tier in self._tiers)
+            removed = sum(len(tier) for tier in self._tiers)
             for tier in self._tiers:
-                tier.items.clear()
+                tier.clear()
         return removed
 
-    def tier(self, key: Any) -> Name | None:
+    def tier(self, key: Any) -> TierName | None:
         """Return the tier of *key*, or None; no hit is counted."""
         key = key_of(key)
         with self._lock:
             now = self._clock()
-            self._settle(now)
-            level = self._level(key, now)
-        return None if level is None else TIERS[level]
+            self._demote(now)
+            for name, tier in zip(TIERS, self._tiers, strict=True):
+                if key in tier and now < tier[key].expires:
+                    return name
+        return None
 
     def stats(self) -> TieredStats:
         """Return what the cache did so far; O(n), since expired entries are looked for."""
         with self._lock:
             now = self._clock()
-            self._settle(now)
-            for key in [key for tier in self._tiers for key in tier.items]:
-                self._level(key, now)
+            for key in [key for tier in self._tiers for key in tier if tier[key].expires <= now]:
+                self._take(key, now)
+            self._demote(now)
             hot, warm, cold = (tier.stats() for tier in self._tiers)
             return TieredStats(hot, warm, cold, self._misses, self._evictions, self._expirations)
 
@@ -238,51 +221,47 @@ class TieredCache:
 
     def __repr__(self) -> str:
         stats = self.stats()
-        sizes = " ".join(
-            f"{name}={tier.size}/{tier.max_size}"
-            for name, tier in zip(TIERS, (stats.hot, stats.warm, stats.cold), strict=True)
-        )
+        tiers = zip(TIERS, self._tiers, strict=True)
+        sizes = " ".join(f"{name}={len(tier)}/{tier.max_size}" for name, tier in tiers)
         return f"<TieredCache {sizes} ttl={self.ttl:g} s hit_rate={stats.hit_rate:.2f}>"
 
-    def _level(self, key: Any, now: float) -> int | None:
-        """Return the number of the tier of *key*, once it is known to be alive."""
+    def _take(self, key: Any, now: float) -> tuple[int, _Item | None]:
+        """Remove *key*; return the number of its tier and its entry, or cold and None."""
+        self._demote(now)
         for level, tier in enumerate(self._tiers):
-            item = tier.items.get(key)
-            if item is None:
-                continue
-            if now < item.expires:
-                return level
-            del tier.items[key]
-            self._expirations += 1
-        return None
+            item = tier.pop(key, None)
+            if item is not None and now < item.expires:
+                return level, item
+            self._expirations += item is not None
+        return COLD, None
 
-    def _place(self, key: Any, item: _Item, level: int) -> None:
+    def _place(self, key: Any, item: _Item, level: int, now: float) -> None:
         """Put an entry on top of a tier, and what overflows on top of the next."""
         for tier in self._tiers[level:]:
-            tier.items[key] = item
-            if len(tier.items) <= tier.max_size:
+            tier[key] = item
+            if len(tier) <= tier.max_size:
                 return
-            key, item = tier.items.popitem(last=False)
+            key, item = tier.popitem(last=False)
             tier.demoted += 1
-        if item.expires <= self._clock():
-            self._expirations += 1
-        else:
+        if now < item.expires:
             self._evictions += 1
+        else:
+            self._expirations += 1
 
-    def _settle(self, now: float) -> None:
-        """Demote what was not used for too long; the least recently used stand first."""
-        for level, tier in enumerate(self._tiers[:2]):
-            while tier.items:
-                key, item = next(iter(tier.items.items()))
+    def _demote(self, now: float) -> None:
+        """Move down what was not used for too long."""
+        hot, warm, _ = self._tiers
+        for level, tier in enumerate((hot, warm)):
+            while tier:
+                key, item = next(iter(tier.items()))
                 if now - item.used < tier.idle:
                     break
-                del tier.items[key]
+                del tier[key]
                 tier.demoted += 1
-                is_idle_in_warm = now - item.used >= self._tiers[1].idle
-                self._place(key, item, 2 if is_idle_in_warm else level + 1)
+                self._place(key, item, COLD if now - item.used >= warm.idle else level + 1, now)
 
 
-class DecisionCache:
+class DecisionCache(Cache):
     """Remembers authorization decisions until their time is over or a rule changes.
 
     A key is a string such as `"spiffe://a:read"` or, safer, several strings: `("a:b", "c")` and
@@ -298,7 +277,7 @@ class DecisionCache:
         clock: Seconds that only grow.
 
     Raises:
-        CacheValueError: A size, time or policy is outside its range.
+        CacheValueError: A size, time or policy is out of range.
         CacheTypeError: A size or time is no number.
     """
 
@@ -307,51 +286,34 @@ class DecisionCache:
         max_size: int = 10_000,
         ttl: TTL = 300.0,
         *,
-        policy: Literal["gdsf", "lru", "value"] = "lru",
+        policy: PolicyName = "lru",
         enabled: bool = True,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._cache = Cache(max_size, ttl, policy, clock)
+        super().__init__(max_size, ttl, policy, clock)
         self.enabled = enabled
         self.policy_version: str | None = None
 
-    def get(self, key: Key, default: Any = None) -> Any:
+    def get(self, key: Any, default: Any = None) -> Any:
         """Return the decision on *key*, False included, or *default*."""
-        return self._cache.get(_checked(key), default) if self.enabled else default
+        return super().get(key, default) if self.enabled else default
 
-    def set(self, key: Key, decision: Any, *, ttl: TTL = None) -> None:
-        """Remember *decision*."""
+    def set(self, key: Any, value: Any, **options: Any) -> None:
+        """Remember a decision; the options are those of `Cache.set`."""
         if self.enabled:
-            self._cache.set(_checked(key), decision, ttl=ttl)
+            super().set(key, value, **options)
 
-    def check(self, key: Key, decide: Callable[[], R]) -> R:
+    def check(self, key: Any, decide: Callable[[], R]) -> R:
         """Return the decision on *key*; *decide* is called once for all threads that ask."""
-        if not self.enabled:
-            return decide()
-        return self._cache.get_or_compute(_checked(key), decide)
+        return self.get_or_compute(key, decide) if self.enabled else decide()
 
-    async def acheck(self, key: Key, decide: Callable[[], Awaitable[R]]) -> R:
+    async def acheck(self, key: Any, decide: Callable[[], Awaitable[R]]) -> R:
         """Return the decision on *key*; *decide* is awaited once for all tasks that ask."""
-        if not self.enabled:
-            return await decide()
-        return await self._cache.aget_or_compute(_checked(key), decide)
-
-    def invalidate(self, key: Key) -> bool:
-        """Forget the decision on *key*; return whether there was one."""
-        return self._cache.delete(_checked(key))
+        return await (self.aget_or_compute(key, decide) if self.enabled else decide())
 
     def invalidate_pattern(self, pattern: str) -> int:
-        """Forget the decisions whose key matches a glob such as `"*spiffe://a*"`; return how many.
-
-        Raises:
-            CacheTypeError: *pattern* is no string.
-            CacheValueError: *pattern* is empty or has an unclosed bracket.
-        """
-        return self._cache.invalidate(pattern)
-
-    def clear(self) -> int:
-        """Forget all decisions; return how many."""
-        return self._cache.clear()
+        """Forget the decisions that match a glob such as `"*spiffe://a*"`, as `invalidate` does."""
+        return self.invalidate(pattern)
 
     def policy_updated(self, version: str) -> int:
         """Forget all decisions unless *version* is the one already known; return how many."""
@@ -359,24 +321,3 @@ class DecisionCache:
             return 0
         self.policy_version = version
         return self.clear()
-
-    def stats(self) -> CacheStats:
-        """Return the figures of the cache; its hit rate is the share of decisions not asked for."""
-        return self._cache.stats()
-
-    def __len__(self) -> int:
-        return len(self._cache)
-
-    def __repr__(self) -> str:
-        stats = self.stats()
-        return (
-            f"<DecisionCache size={stats.size}/{stats.max_size} ttl={self._cache.ttl!r} "
-            f"hit_rate={stats.hit_rate:.2f} policy_version={self.policy_version!r}>"
-        )
-
-
-def _checked(key: Key) -> Key:
-    parts = key if isinstance(key, tuple) else (key,)
-    if not parts or not all(isinstance(part, str) for part in parts):
-        raise CacheTypeError(f"key {key!r}: expected a string, or a tuple of them")
-    return key

@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 import random
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, Literal
@@ -30,6 +31,11 @@ class FakeClock:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+def ranks(cache: Cache) -> list[float]:
+    """The priorities of the entries held, as far as they were corrected."""
+    return sorted(rank for rank, _, entry in cache._store.policy.heap if entry.table is not None)
 
 
 def keys(cache: Cache, names: str) -> str:
@@ -68,6 +74,22 @@ def test_lru_is_exact_whatever_was_hit_since_the_last_eviction() -> None:
             del model[next(iter(model))]
 
 
+@pytest.mark.parametrize("policy", ["lru", "gdsf"])
+def test_hits_of_a_cached_function_keep_its_entry(policy: Literal["lru", "gdsf"]) -> None:
+    calls = list[int]()
+
+    @cached(max_size=3, policy=policy, cost=lambda _: 1.0)
+    def double(x: int) -> int:
+        calls.append(x)
+        return 2 * x
+
+    for x in (1, 2, 3, 1, 4, 1, 5, 1):
+        double(x)
+    assert calls == [1, 2, 3, 4, 5]
+    double(4)
+    assert calls == [1, 2, 3, 4, 5]
+
+
 def test_gdsf_evicts_the_cheapest_to_lose() -> None:
     cache = Cache(3)
     cache.set("a", 1, cost=4.0)  # priority 0 + 0.5 × 4 = 2
@@ -90,7 +112,7 @@ def test_gdsf_remembers_the_count_of_an_evicted_entry() -> None:
     cache.set("a", 1, cost=1.0)  # evicts c: level 1, a is seen a second time: 1 + 2 × 1 = 3
     cache.set("d", 1, cost=2.5)  # evicts a at 3: level 3, d at 3 + 1.25 = 4.25
     assert keys(cache, "abcd") == "bd"
-    assert [entry[0] for entry in cache._entries()] == [4.25, 4.5]
+    assert ranks(cache) == [4.25, 4.5]
 
 
 def test_gdsf_without_memory_of_counts_would_give_half_priority() -> None:
@@ -98,7 +120,30 @@ def test_gdsf_without_memory_of_counts_would_give_half_priority() -> None:
     cache.set("a", 1, cost=1.0)
     cache.set("b", 1, cost=1.0)  # level 0.5
     cache.set("a", 1, cost=1.0)  # evicts b at 1.0: level 1, a at 1 + 2
-    assert next(cache._entries())[0] == 3.0
+    assert ranks(cache) == [3.0]
+
+
+def test_gdsf_remembers_what_expired_and_forgets_what_was_removed(clock: FakeClock) -> None:
+    cache = Cache(2, clock=clock)
+    for ttl, forget in ((1, False), (None, True)):
+        cache.set("a", 1, cost=1.0, ttl=ttl)
+        clock.now += 1.0
+        if forget:
+            cache.delete("a")
+        cache.set("a", 1, cost=1.0)
+        assert ranks(cache) == [0.5 if forget else 2.0]  # once or twice × 1
+        cache.delete("a")
+
+
+def test_overwriting_an_entry_counts_as_its_use_and_remembers_nothing_twice() -> None:
+    cache = Cache(2)
+    for _ in range(3):
+        cache.set("a", 1, cost=1.0)
+    assert ranks(cache) == [3.0]
+    cache.delete("a")
+    cache.set("a", 1, cost=1.0)
+    assert ranks(cache) == [0.5]
+    assert cache.stats().hits == 0
 
 
 def test_gdsf_corrects_at_most_sixteen_entries_an_eviction() -> None:
@@ -108,8 +153,7 @@ def test_gdsf_corrects_at_most_sixteen_entries_an_eviction() -> None:
     for key in range(100):
         cache.get(key)
     cache.set("new", 1, cost=1.0)
-    corrected = [entry for entry in cache._entries() if entry[0] == 2.0]  # level 0 + 2 × 1
-    assert len(corrected) == 16
+    assert ranks(cache).count(2.0) == 16  # level 0 + 2 × 1
     assert len(cache) == 100
 
 
@@ -224,7 +268,7 @@ def test_a_ttl_is_seconds_a_timedelta_a_kind_or_a_function_of_the_value(
 ) -> None:
     cache = Cache(ttl=50, clock=clock)
     cache.set("a", 1, ttl=ttl)
-    assert next(cache._entries())[10] == seconds
+    assert next(cache._store.policy.heap.alive()).expires == seconds
 
 
 def test_a_value_with_ttl_zero_is_not_stored_and_removes_its_key() -> None:
@@ -321,6 +365,48 @@ def test_a_stale_value_answers_for_a_failing_computation(clock: FakeClock) -> No
     assert ask() == 15.0
 
 
+@pytest.mark.parametrize("how", ["argument", "glob", "tag", "clear"])
+def test_an_expired_value_that_was_invalidated_is_not_fallen_back_on(
+    clock: FakeClock, how: str
+) -> None:
+    is_down = False
+
+    @cached(ttl=10, stale_if_error=5, tags=["t"], clock=clock)
+    def ask() -> int:
+        if is_down:
+            raise ConnectionError("down")
+        return 1
+
+    ask()
+    is_down, clock.now = True, 12.0
+    removed: dict[str, Callable[[], object]] = {
+        "argument": ask.invalidate,
+        "glob": lambda: ask.cache.invalidate("*ask:"),
+        "tag": lambda: ask.cache.invalidate_tag("t"),
+        "clear": ask.cache.clear,
+    }
+    removed[how]()
+    with pytest.raises(ConnectionError):
+        ask()
+    assert len(ask.cache) == 0
+
+
+def test_a_failing_computation_is_not_cached_over_a_value_to_fall_back_on(
+    clock: FakeClock,
+) -> None:
+    outcomes: Iterator[Any] = iter([1, TimeoutError("late"), 2])
+
+    @cached(ttl=10, stale_if_error=5, errors={TimeoutError: 100}, clock=clock)
+    def ask() -> int:
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return int(outcome)
+
+    found = [ask() for clock.now in (0.0, 12.0, 13.0)]
+    assert found == [1, 1, 2]
+
+
 def test_exceptions_are_cached_by_type_only_where_asked_for(clock: FakeClock) -> None:
     calls = list[str]()
     raising: dict[str, Exception] = {"slow": TimeoutError("late"), "bad": KeyError("bad")}
@@ -339,6 +425,20 @@ def test_exceptions_are_cached_by_type_only_where_asked_for(clock: FakeClock) ->
     stats = ask.stats()
     assert (stats.hits, stats.misses, stats.errors, stats.time_saved) == (1, 5, 5, 0.0)
     assert stats.size == 1
+
+
+def test_a_cached_exception_keeps_its_traceback_as_it_was(clock: FakeClock) -> None:
+    @cached(errors={TimeoutError: 5}, clock=clock)
+    def ask() -> None:
+        raise TimeoutError("late")
+
+    lengths = list[int]()
+    for _ in range(4):
+        with pytest.raises(TimeoutError) as caught:
+            ask()
+        lengths.append(len(caught.traceback))
+        assert caught.traceback[-1].name == "ask"
+    assert len(set(lengths)) == 1
 
 
 def test_a_cached_exception_is_never_served_as_a_stale_value(clock: FakeClock) -> None:
@@ -401,7 +501,16 @@ def test_a_tag_removes_its_entries_and_no_others() -> None:
     assert keys(cache, "abc") == "bc"
     assert cache.invalidate_tag("y") == 1
     assert cache.invalidate_tag("y") == 0
-    assert cache._tagged == {}
+    assert cache._store.tagged == {}
+
+
+def test_a_glob_sees_what_tuples_and_names_hold() -> None:
+    cache = Cache()
+    for key in (("user", 1, 2.5), ("user", ("a", b"\x01")), ("team", int)):
+        cache.set(key, 1)
+    assert cache.invalidate("user:1:2.5") == 1
+    assert cache.invalidate("user:a:01") == 1
+    assert cache.invalidate("team:<class 'int'>") == 1
 
 
 def test_tags_may_depend_on_the_arguments() -> None:
@@ -447,8 +556,8 @@ def test_removed_entries_do_not_pile_up() -> None:
         for name in "abcdefgh":
             cache.set(name, 1, ttl=100)
             cache.delete(name)
-    assert len(cache._policy.heap) <= 2 * 1 + 64
-    assert len(cache._deadlines) <= 2 * 1 + 64
+    assert len(cache._store.policy.heap) <= 2 * 1 + 64
+    assert len(cache._store.deadlines) <= 2 * 1 + 64
 
 
 def test_an_evicted_value_is_released_at_once() -> None:
@@ -465,6 +574,33 @@ def test_an_evicted_value_is_released_at_once() -> None:
     cache.set("b", 1)
     gc.collect(0)
     assert ref() is None
+
+
+@pytest.mark.parametrize("how", ["delete", "clear", "overwrite", "evict", "expire"])
+def test_a_finalizer_runs_outside_of_the_lock_on_a_consistent_cache(
+    clock: FakeClock, how: str
+) -> None:
+    cache = Cache(2, clock=clock)
+    seen = list[tuple[bool, int]]()
+
+    class Thing:
+        def __del__(self) -> None:
+            other = threading.Thread(target=lambda: seen.append((True, len(cache))))
+            other.start()
+            other.join(10.0)
+
+    cache.set("a", Thing(), cost=0.0, ttl=5)
+    cache.set("b", 1, cost=1.0)
+    removed: dict[str, Callable[[], object]] = {
+        "delete": lambda: cache.delete("a"),
+        "clear": cache.clear,
+        "overwrite": lambda: cache.set("a", 2),
+        "evict": lambda: cache.set("c", 1, cost=1.0),
+        "expire": lambda: cache.get("a"),
+    }
+    clock.now = 5.0 if how == "expire" else 0.0
+    removed[how]()
+    assert seen == [(True, {"delete": 1, "clear": 0, "expire": 1}.get(how, 2))]
 
 
 def test_a_finalizer_may_call_the_cache() -> None:
@@ -553,7 +689,7 @@ def test_repr_tells_policy_size_and_success(clock: FakeClock) -> None:
     cache.get("a")
     cache.get("b")
     assert repr(cache) == (
-        "<Cache policy='gdsf' size=1/5 ttl=60 hits=1 misses=1 hit_rate=0.50 time_saved=0.25 s>"
+        "<Cache policy='gdsf' ttl=60 size=1/5 hits=1 misses=1 hit_rate=0.50 time_saved=0.25 s>"
     )
 
 
@@ -595,9 +731,12 @@ CALLS: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: Cache(ttl=[]), TypeError, "ttl=\\[\\]"),  # type: ignore[arg-type]
     (lambda: Cache(ttl="x", kinds={"a": 1.0}), ValueError, "one of the kinds \\['a'\\]"),
     (lambda: Cache(kinds={"a": -1.0}), ValueError, "kinds\\['a'\\]=-1"),
-    (lambda: Cache(policy="fifo"), ValueError, "one of 'gdsf', 'lru', 'value'"),  # type: ignore[arg-type]
+    (lambda: Cache(kinds=5), TypeError, "kinds=5: expected seconds by kind"),  # type: ignore[arg-type]
+    (lambda: Cache(uniform=5), TypeError, "uniform=5"),  # type: ignore[arg-type]
+    (lambda: Cache(policy=["lru"]), ValueError, "policy=\\['lru'\\]"),  # type: ignore[arg-type]
+    (lambda: Cache(policy="fifo"), ValueError, "policy='fifo': expected one of gdsf, lru, value"),  # type: ignore[arg-type]
     (lambda: Cache(clock=5), TypeError, "clock=5"),  # type: ignore[arg-type]
-    (lambda: Cache().set("a", 1, cost=-1), ValueError, "cost=-1: expected a finite number"),
+    (lambda: Cache().set("a", 1, cost=-1), ValueError, "cost=-1: expected seconds, at least 0"),
     (lambda: Cache().set("a", 1, cost=math.inf), ValueError, "cost=inf"),
     (lambda: Cache().set("a", 1, cost="x"), TypeError, "cost='x'"),  # type: ignore[arg-type]
     (lambda: Cache().set("a", 1, ttl=True), TypeError, "ttl=True"),
@@ -605,20 +744,20 @@ CALLS: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: Cache().set("a", 1, tags=[1]), TypeError, "tags=\\[1\\]"),  # type: ignore[list-item]
     (lambda: Cache().set([1], 1), TypeError, "key \\[1\\]: unhashable type: 'list'"),
     (lambda: Cache().get({}), TypeError, "key {}: unhashable type: 'dict'"),
-    (lambda: Cache().get(("a", [])), TypeError, "key \\[\\]: unhashable"),
+    (lambda: Cache().get(("a", [])), TypeError, "key \\('a', \\[\\]\\): unhashable type: 'list'"),
     (lambda: Cache().delete(set()), TypeError, "unhashable type: 'set'"),
     (lambda: Cache().get(Unhashable()), TypeError, "unhashable type: 'Unhashable'"),
-    (lambda: Cache().invalidate(5), TypeError, "pattern=5: expected a string"),  # type: ignore[arg-type]
+    (lambda: Cache().invalidate(5), TypeError, "pattern=5: expected a glob"),  # type: ignore[arg-type]
     (lambda: Cache().invalidate(""), ValueError, "pattern=''"),
     (lambda: Cache().invalidate("a[b"), ValueError, "every bracket closed"),
     (lambda: Cache().invalidate("[]"), ValueError, "every bracket closed"),
     (lambda: cached(5), TypeError, "cache=5: expected a Cache"),  # type: ignore[arg-type]
     (lambda: cached(Cache(), max_size=5), ValueError, "belong to the cache"),
     (lambda: cached(max_size=0), ValueError, "max_size=0"),
-    (lambda: cached()(5), TypeError, "got 5; expected a function"),  # type: ignore[arg-type]
+    (lambda: cached()(5), TypeError, "function=5: expected a function"),  # type: ignore[arg-type]
     (lambda: cached()(int), TypeError, "expected a function"),
-    (lambda: cached()(coroutine()), TypeError, "got the coroutine"),  # type: ignore[arg-type]
-    (lambda: cached()(generator), TypeError, "generator function"),
+    (lambda: cached()(coroutine()), TypeError, "function=<coroutine .*no coroutine"),  # type: ignore[arg-type]
+    (lambda: cached()(generator), TypeError, "function=<function generator.*no .*generator"),
     (
         cached()(functools.partial(coroutine).__call__),
         TypeError,
@@ -628,11 +767,16 @@ CALLS: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: cached(key=5), TypeError, "key=5"),  # type: ignore[arg-type]
     (lambda: cached(cost=5), TypeError, "cost=5"),  # type: ignore[arg-type]
     (lambda: cached(ttl=1, kind="factual"), ValueError, "one of the two"),
+    (lambda: cached(kind=5), TypeError, "kind=5: expected a function"),  # type: ignore[arg-type]
+    (lambda: cached(key=len, ignore=["x"]), ValueError, "key=.* and ignore=.*one of the two"),
+    (lambda: cached(tags="ab"), TypeError, "tags='ab'"),
+    (lambda: cached(tags=lambda x: 5)(lambda x: x)(1), TypeError, "tags=5: expected several"),  # type: ignore[arg-type, return-value]
+    (lambda: cached(cost=lambda x: -1)(lambda x: x)(1), ValueError, "cost=-1"),
     (lambda: cached(ttl=-1), ValueError, "ttl=-1"),
     (lambda: cached(early=-1), ValueError, "early=-1"),
     (lambda: cached(stale_if_error=-1), ValueError, "stale_if_error=-1"),
-    (lambda: cached(errors=[TimeoutError]), TypeError, "seconds by exception type"),  # type: ignore[arg-type]
-    (lambda: cached(errors={BaseException: 1}), TypeError, "subclasses of Exception"),  # type: ignore[dict-item]
+    (lambda: cached(errors=[TimeoutError]), TypeError, "expected seconds by subclass of Exception"),  # type: ignore[arg-type]
+    (lambda: cached(errors={BaseException: 1}), TypeError, "errors={<class 'BaseException'>: 1}"),  # type: ignore[dict-item]
     (lambda: cached(errors={TimeoutError: -1}), ValueError, "errors\\[TimeoutError\\]"),
     (lambda: cached(ignore=["y"])(lambda x: x), ValueError, "ignore=\\['y'\\]"),
     (lambda: cached(ignore="self"), TypeError, "ignore='self'"),

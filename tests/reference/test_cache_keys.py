@@ -91,8 +91,7 @@ def test_a_large_argument_is_not_kept_by_its_key() -> None:
         return len(payload)
 
     size(["x" * 10_000] * 100)
-    entries: list[Any] = list(size.cache._entries())
-    kind, digest = entries[0][2]
+    kind, digest = next(size.cache._store.policy.heap.alive()).key
     assert (kind, len(digest)) == (list, 32)
 
 
@@ -103,6 +102,30 @@ def test_get_and_set_keep_typed_keys_apart() -> None:
         cache.set(key, repr(key))
         assert cache.get(key) == repr(key)
     assert len(cache) == 8
+
+
+def test_keys_of_equal_hash_do_not_evict_each_other() -> None:
+    assert hash(-1) == hash(-2)
+    assert hash(0) == hash("") == hash(0.0)
+    cache = Cache()
+    keys = [-1, -2, 0, "", 0.0, False, (-1,), (-2,)]
+    for at, key in enumerate(keys):
+        cache.set(key, at)
+    assert [cache.get(key) for key in keys] == list(range(8))
+
+
+def test_objects_of_equal_text_are_different_keys() -> None:
+    class Named:
+        def __str__(self) -> str:
+            return "same"
+
+        __repr__ = __str__
+
+    call, calls = echo()
+    one, other = Named(), Named()
+    for value in (one, other, [one], [other], "same", ["same"]):
+        call(value)
+    assert len(calls) == 6
 
 
 def test_none_is_a_value() -> None:
@@ -219,6 +242,34 @@ def test_a_key_function_decides() -> None:
     assert len(calls) == 1
 
 
+def test_a_key_function_is_called_once_a_lookup() -> None:
+    asked = list[int]()
+
+    def key(x: int) -> int:
+        asked.append(x)
+        return x
+
+    double = cached(key=key)(lambda x: 2 * x)
+    double(1)
+    double(1)
+    assert asked == [1, 1]
+
+
+def test_parameters_may_have_the_names_of_builtins_and_odd_defaults() -> None:
+    calls = list[Any]()
+
+    @cached()
+    def call(sorted: int, tuple: Any = [], *, dict: Any = dt, **defaults: int) -> None:  # noqa: A002, B006
+        calls.append((sorted, tuple, dict, defaults))
+
+    call(1)
+    call(1, [])
+    call(1, dict=dt, tuple=[])
+    assert calls == [(1, [], dt, {})]
+    call(1, defaults=1)
+    assert calls[1:] == [(1, [], dt, {"defaults": 1})]
+
+
 def test_partials_builtins_and_callable_objects_can_be_cached() -> None:
     class Ask:
         async def __call__(self, x: int) -> int:
@@ -247,5 +298,5 @@ def test_an_argument_within_itself_is_refused() -> None:
     call, _ = echo()
     loop: list[Any] = []
     loop.append(loop)
-    with pytest.raises(CacheTypeError, match="nested too deeply"):
+    with pytest.raises(CacheTypeError, match="maximum recursion depth"):
         call(loop)

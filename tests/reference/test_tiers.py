@@ -166,7 +166,7 @@ def test_tiers_equal_a_segmented_lru() -> None:
                 break
             tier[carry] = None
             carry = tier.popitem(last=False)[0] if len(tier) > size else None
-    assert [list(tier.items) for tier in cache._tiers] == [list(tier) for tier in model]
+    assert [list(tier) for tier in cache._tiers] == [list(tier) for tier in model]
 
 
 def test_stats_and_repr_tell_the_state() -> None:
@@ -204,11 +204,11 @@ def test_a_denial_is_remembered_like_a_permission(clock: FakeClock) -> None:
 def test_a_pattern_forgets_one_agents_decisions() -> None:
     decisions = DecisionCache()
     for key in ("spiffe://a:read", "spiffe://a:write", "spiffe://ab:read", "x:spiffe://a"):
-        decisions.set(key, decision=True)
-    decisions.set(("spiffe://a", "delete"), decision=True)
+        decisions.set(key, value=True)
+    decisions.set(("spiffe://a", "delete"), value=True)
     assert decisions.invalidate_pattern("*spiffe://a:*") == 3
     assert len(decisions) == 2
-    assert decisions.invalidate("spiffe://ab:read")
+    assert decisions.delete("spiffe://ab:read")
     assert decisions.clear() == 1
 
 
@@ -222,9 +222,9 @@ def test_a_separator_in_a_part_does_not_mix_up_keys() -> None:
 
 def test_a_policy_update_forgets_everything_once() -> None:
     decisions = DecisionCache()
-    decisions.set("a", decision=True)
+    decisions.set("a", value=True)
     assert decisions.policy_updated("v2") == 1
-    decisions.set("a", decision=True)
+    decisions.set("a", value=True)
     assert decisions.policy_updated("v2") == 0
     assert decisions.get("a") is True
 
@@ -269,7 +269,7 @@ def test_a_disabled_cache_asks_each_time() -> None:
     answers = iter([True, False])
     assert decisions.check("a", lambda: next(answers)) is True
     assert decisions.check("a", lambda: next(answers)) is False
-    decisions.set("a", decision=True)
+    decisions.set("a", value=True)
     assert decisions.get("a") is None
 
     async def decide() -> bool:
@@ -285,9 +285,7 @@ def test_the_least_recently_used_decision_goes() -> None:
     decisions.get("a")
     decisions.set("c", 3)
     assert [decisions.get(key) for key in "abc"] == [1, None, 3]
-    assert repr(decisions) == (
-        "<DecisionCache size=2/2 ttl=300.0 hit_rate=0.75 policy_version=None>"
-    )
+    assert repr(decisions).startswith("<DecisionCache policy='lru' ttl=300.0 size=2/2 hits=3 ")
 
 
 CALLS: list[tuple[Callable[[], object], type[Exception], str]] = [
@@ -301,8 +299,7 @@ CALLS: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: TieredCache().set("a", 1, ttl=-1), CacheValueError, "ttl=-1"),
     (lambda: DecisionCache(0), CacheValueError, "max_size=0"),
     (lambda: DecisionCache(ttl=-1), CacheValueError, "ttl=-1"),
-    (lambda: DecisionCache().get(5), CacheTypeError, "key 5: expected a string"),  # type: ignore[arg-type]
-    (lambda: DecisionCache().get(()), CacheTypeError, "key \\(\\)"),
+    (lambda: DecisionCache().get([]), CacheTypeError, "key \\[\\]: unhashable type: 'list'"),
     (lambda: DecisionCache().invalidate_pattern("["), CacheValueError, "every bracket closed"),
 ]
 

@@ -487,11 +487,13 @@ class Batcher(Generic[T, R]):
     def _look_for_gone(self) -> None:
         """Forget callers that have gone, in O(1) for an item or a refusal, all in all."""
         self._looks += self._size + LOOKS
-        if self._looks >= self._waiting:
-            self._looks = 0
-            for batch in (*self._ready, *self._running.values()):
-                if batch.began == math.inf:
-                    self._drop_gone(batch)
+        if self._looks < self._waiting:
+            return
+        self._looks = 0
+        for batch in (*self._ready, *self._running.values()):
+            if batch.began == math.inf:
+                self._drop_gone(batch)
+        self._ready = deque(batch for batch in self._ready if batch.items)
 
     def _drop_gone(self, batch: _Batch) -> None:
         if not any(map(_is_done, batch.futures)):
@@ -570,11 +572,12 @@ class Batcher(Generic[T, R]):
         """Call a sync `process` in its thread, where a generator that it returns runs, too."""
         if not batch.futures:
             return None
+        count = len(batch.items)
         try:
             answers = self._process(batch.items)
             return list(answers) if isinstance(answers, Iterator) else answers
-        except StopIteration as error:  # a future would never take it: cpython#112182
-            raise BatchFailedError(f"process raised {error!r}") from error
+        except BaseException as error:  # noqa: BLE001 - a future takes not all: cpython#112182
+            return [error] * count
 
     def _settle(self, batch: _Batch, answers: list[Any]) -> None:
         """Give each caller that still waits its answer."""
@@ -615,10 +618,11 @@ class Batcher(Generic[T, R]):
 
     def _abort(self) -> None:
         """Fail every caller and cancel the work."""
-        while self._ready:
-            batch = self._ready.popleft()
-            self._waiting -= len(batch.items)
+        for batch in (*self._ready, *self._running.values()):
             self._fail(batch, BatcherClosedError("closed before the item was processed"))
-        for task, batch in self._running.items():
-            self._fail(batch, BatcherClosedError("closed while the item was being processed"))
-            task.cancel()
+            if batch.began == math.inf:
+                self._waiting -= len(batch.items)
+                batch.items = []
+            if batch.task is not None:
+                batch.task.cancel()
+        self._ready.clear()

@@ -335,8 +335,7 @@ class WorkerPool:
                         await news.wait()
             finally:
                 for job in begun:
-                    if not job.cancel() and not job.cancelled():
-                        job.exception()  # of no interest any more, as in `asyncio.gather`
+                    job.cancel()  # asyncio then does not log the error of a done one, either
 
     def stats(self) -> WorkersStats:
         """Return what the pool does and has done."""

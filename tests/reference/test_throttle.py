@@ -669,6 +669,27 @@ def test_grant_that_met_a_cancelled_caller_is_not_counted_against_the_rate() -> 
     run(main())
 
 
+def test_grant_that_left_the_window_before_its_caller_went_is_not_taken_back_twice() -> None:
+    now = 0.0
+
+    async def main() -> None:
+        nonlocal now
+        callers = Callers(Throttle(rate=1, per=10, clock=lambda: now))
+        await callers.enter(1, 2)
+        callers.throttle.resize(rate=2)  # grants 2, who has not run yet
+        now = 10.0  # as after a turn that blocked the loop
+        async with callers.throttle(timeout=0):
+            pass
+        callers.cancel(2)
+        await callers.enter(3, 4)
+        assert callers.inside == [1, 3]
+        now = 20.0
+        callers.throttle.resize()
+        await callers.end()
+
+    run(main())
+
+
 def test_place_and_rate_are_both_needed() -> None:
     async def main() -> None:
         callers = Callers(Throttle(2, rate=3, per=10, clock=clock))

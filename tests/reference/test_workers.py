@@ -1178,6 +1178,22 @@ def test_pool_serves_a_new_loop_after_its_old_one_was_closed() -> None:
     assert pool.stats().busy == pool.stats().queued == 0
 
 
+def test_idle_threads_of_a_dead_loop_end_when_the_next_uses_the_pool() -> None:
+    async def first() -> threading.Thread:
+        return await pool.submit(threading.current_thread)
+
+    async def second() -> None:
+        assert await pool.submit(double, 1) == 2
+        await asyncio.to_thread(thread.join, 10)
+        assert not thread.is_alive()
+
+    pool = WorkerPool(1)
+    with asyncio.Runner() as runner:
+        thread = runner.run(first())
+    assert thread.is_alive()
+    run_with_threads(second())
+
+
 def test_thread_of_a_dead_loop_that_ends_on_another_changes_nothing() -> None:
     began, end = threading.Event(), threading.Event()
 

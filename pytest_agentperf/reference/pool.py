@@ -2,56 +2,45 @@
 
 Copy this file into your project: it needs Python 3.11 and the standard library.
 
-How it works. A returned connection goes straight to the longest waiter (one bare future each), so
-that a newcomer cannot take it and a wake-up cannot get lost. `release` is synchronous, so that no
-cancellation can split it. Connecting, checking, resetting and closing run in tasks of the pool, so
-that a cancelled caller neither breaks nor leaks a connection. Nothing polls: an idle pool has at
-most one timer, for the next expiry. A pool belongs to one event loop at a time and to its thread.
+How it works. A caller takes a free connection or queues with a bare future. A returned connection
+goes straight to the first in the queue, so that a newcomer cannot take it and a wake-up cannot get
+lost. Every decision is a synchronous function, so that no cancellation can split it. Connecting,
+checking, resetting and closing run in tasks of the pool, so that a cancelled caller neither breaks
+nor leaks a connection. Nothing polls: one timer goes off when the next waiter or connection
+expires. A pool belongs to one event loop at a time and to its thread.
 """
+# ruff: noqa: SLF001 - a lease is a part of its pool
 
 import asyncio
-import contextlib
 import contextvars
-import heapq
 import inspect
-import math
 import random
 import time
-import traceback
 import warnings
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from asyncio import current_task
+from collections import Counter, OrderedDict, deque
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from math import ceil, inf, sqrt
 from threading import get_ident
-from types import MappingProxyType, TracebackType
-from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 __all__ = [
-    "ConnectFailedError",
-    "Lease",
-    "OwnedSession",
-    "Pool",
-    "PoolClosedError",
-    "PoolError",
-    "PoolFullError",
-    "PoolStats",
-    "PoolTimeoutError",
-    "PoolTypeError",
-    "PoolUsageError",
-    "PoolValueError",
+    "ConnectFailedError", "Lease", "Pool", "PoolClosedError", "PoolError", "PoolFullError",
+    "PoolStats", "PoolTimeoutError", "PoolTypeError", "PoolUsageError", "PoolValueError",
     "rule_of_thumb",
-    "session_pool",
-]
+]  # fmt: skip
 
 C = TypeVar("C")
-S = TypeVar("S")
-_Loop: TypeAlias = asyncio.AbstractEventLoop
+LIFETIME_JITTER: Final = 0.025  # HikariCP: connections opened together do not expire together
+BACKOFF_MAX: Final = 100  # times the first backoff
+SAMPLED: Final = 16  # one lease in so many is timed: to read the clock twice costs a tenth of it
+SEARCH_TIME: Final = 1e-6  # seconds for each waiter looked at: a deadline may pass by so much
 NEAR_CAPACITY: Final = 0.9
 CALM_AGAIN: Final = 0.7
-LIFETIME_JITTER: Final = 0.025  # HikariCP: connections opened together do not expire together
-SAMPLED: Final = 16  # the clock is read for one lease in so many
-TIMER_SLACK: Final = 1e-6  # seconds; a loop may run a timer early by the clock's resolution
+CHECK: Final = "check"  # holds a connection that is being validated or reset
 
 
 class PoolError(Exception):
@@ -88,54 +77,29 @@ class ConnectFailedError(PoolError, RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """What a pool holds and what it has done; times in seconds.
+    """What a pool holds now, and what it did since it was made; times in seconds."""
 
-    Attributes:
-        active: Leases held by callers.
-        idle: Connections without a lease.
-        total: Open connections, also those being checked or reset.
-        connecting: Connections being opened.
-        closing: Connections being closed; they count against `max_size`.
-        waiting: Callers that wait for a lease.
-        capacity: Leases that the pool can have at most: `max_size` × `leases_per_connection`.
-        created: Connections opened so far.
-        leases: Leases delivered so far, a hand-over that met a cancelled caller not counted.
-        reused: Those of `leases` that were not the first of their connection.
-        closed: Connections closed so far, by reason: `idle`, `lifetime`, `broken`, `closed` (with
-            the pool), `forced` (still leased at the end of `close`), `loop` (its loop died).
-        errors: Failed connects.
-        hook_errors: Failures of `validate`, `reset` and `close`.
-        timeouts: Callers that waited in vain.
-        cancelled: Callers cancelled while they waited.
-        waited: Callers that had to wait.
-        wait_total: What they waited altogether.
-        wait_max: The longest wait.
-        lease_time: Mean time that a lease was held, by one in 16; 0 before the first ended.
-        near_capacity: How often utilization rose to 90 %.
-        last_error: `repr` of the latest error of `connect` or a hook.
-    """
-
-    active: int
-    idle: int
-    total: int
-    connecting: int
-    closing: int
-    waiting: int
-    capacity: int
-    created: int
-    leases: int
-    reused: int
-    closed: Mapping[str, int]
-    errors: int
-    hook_errors: int
-    timeouts: int
-    cancelled: int
-    waited: int
-    wait_total: float
-    wait_max: float
-    lease_time: float
-    near_capacity: int
-    last_error: str | None
+    active: int  # leases held by callers
+    idle: int  # connections without a lease
+    total: int  # open connections, also those being validated or reset
+    connecting: int  # being opened
+    closing: int  # being closed; they count against `max_size`
+    waiting: int  # callers that wait for a lease
+    capacity: int  # leases possible: `max_size` × `leases_per_connection`
+    created: int  # connections opened
+    leases: int  # delivered; a hand-over that met a cancelled caller is none
+    reused: int  # those of `leases` that were not the first of their connection
+    closed: Mapping[
+        str, int
+    ]  # by reason: idle, lifetime, broken, closed, forced (by `close`), loop
+    errors: int  # of connect, validate, reset, is_broken and close
+    timeouts: int  # callers that waited in vain
+    cancelled: int  # callers cancelled while they waited
+    waited: int  # callers that had to wait
+    wait_total: float  # what they waited altogether
+    wait_max: float  # the longest wait
+    lease_time: float  # mean time that a lease was held, by one in 16; 0 before the first ended
+    last_error: str | None  # the latest of `errors`
 
     @property
     def utilization(self) -> float:
@@ -147,65 +111,43 @@ class PoolStats:
         """Leases that needed no new connection ÷ all, in [0, 1]; 0 without a lease."""
         return self.reused / max(self.leases, 1)
 
-    def __str__(self) -> str:
-        closed = ", ".join(f"{reason} {count}" for reason, count in self.closed.items()) or "none"
-        return (
-            f"active {self.active}/{self.capacity} ({self.utilization:.0%}), idle {self.idle}, "
-            f"total {self.total}, connecting {self.connecting}, closing {self.closing}, "
-            f"waiting {self.waiting}, created {self.created}, "
-            f"reused {self.reused} ({self.reuse_rate:.0%}), closed: {closed}, "
-            f"errors {self.errors}+{self.hook_errors}, timeouts {self.timeouts}, "
-            f"cancelled {self.cancelled}, wait {self.wait_total:.3g} s in {self.waited} "
-            f"(longest {self.wait_max:.3g} s), last error {self.last_error}"
-        )
 
-
-def _count(name: str, value: object, minimum: int) -> int:
+def _count(name: str, value: Any, minimum: int) -> int:
     """Return *value* if it is an integer of at least *minimum*."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise PoolTypeError(f"{name}={value!r}: expected an integer of at least {minimum}")
+    wanted = f"{name}={value!r}: expected an integer of at least {minimum}"
+    if type(value) is not int:  # a bool is none
+        raise PoolTypeError(wanted)
     if value < minimum:
-        raise PoolValueError(f"{name}={value!r}: expected an integer of at least {minimum}")
+        raise PoolValueError(wanted)
     return value
 
 
-def _seconds(name: str, value: object, *, positive: bool = False) -> float:
+def _seconds(name: str, value: Any, *, is_positive: bool = False) -> float:
     """Return *value* as seconds; None, where a caller accepts it, stands for endless."""
-    wanted = f"{name}={value!r}: expected seconds {'above' if positive else 'from'} 0, or None"
+    wanted = f"{name}={value!r}: expected seconds {'above' if is_positive else 'from'} 0, or None"
     if value is None:
-        return math.inf
-    if not isinstance(value, int | float) or isinstance(value, bool):
+        return inf
+    if type(value) not in (int, float):
         raise PoolTypeError(wanted)
-    if math.isnan(value) or value < 0 or (positive and value == 0):
+    if not value >= 0 or (is_positive and value == 0):  # NaN is not at least 0
         raise PoolValueError(wanted)
     return float(value)
 
 
-def _limit(seconds: float) -> float | None:
-    """Return *seconds* as asyncio takes them, with None for endless."""
-    return None if seconds == math.inf else seconds
-
-
-def _function(name: str, value: object, *, is_sync: bool = False, is_optional: bool = True) -> None:
+def _function(name: str, value: Any, *, is_sync: bool = False, is_optional: bool = True) -> Any:
+    """Return *value* if it can be called; an async function is no substitute for a sync one."""
+    is_good = callable(value) and not (is_sync and inspect.iscoroutinefunction(value))
+    if is_good or (is_optional and value is None):
+        return value
     kind = "a function" if is_sync else "an async function"
-    if (value is None and is_optional) or (
-        callable(value) and not (is_sync and inspect.iscoroutinefunction(value))
-    ):
-        return
     raise PoolTypeError(f"{name}={value!r}: expected {kind}{' or None' if is_optional else ''}")
 
 
 def rule_of_thumb(requests_per_second: float, request_time: float, buffer: int = 2) -> int:
-    """Return the pool size for an expected load: requests × time + buffer.
-
-    Args:
-        requests_per_second: Expected rate of requests.
-        request_time: Seconds that one request holds its connection.
-        buffer: Connections kept for bursts.
-    """
+    """Return the size for an expected load: requests × seconds that each takes, + *buffer*."""
     rate = _seconds("requests_per_second", requests_per_second)
     spare = _count("buffer", buffer, 0)
-    return max(1, math.ceil(rate * _seconds("request_time", request_time)) + spare)
+    return max(1, ceil(rate * _seconds("request_time", request_time)) + spare)
 
 
 @dataclass(slots=True, eq=False)
@@ -213,14 +155,15 @@ class _Entry(Generic[C]):
     """One open connection."""
 
     connection: C
-    expires: float  # end of its life; -inf: no more leases
-    due: float = -math.inf  # until then it may be leased without a look
+    expires: float
     idle_since: float = 0.0
-    leases: int = 0
-    uses: int = 0
-    sampled: int = 0  # id of the lease whose time is taken
-    retiring: str = ""  # why it gets no more leases
-    is_gone: bool = False  # no longer the pool's: a late release does nothing
+    holders: list[object] = field(default_factory=list)  # the task of each lease, or CHECK
+    uses: int = 0  # leases so far
+    fate: str = ""  # why to close it, at the latest after its last lease
+
+
+_Waiter: TypeAlias = asyncio.Future[_Entry[C]]
+_Then: TypeAlias = Callable[[Any, BaseException | None], None]
 
 
 class Lease(Generic[C]):
@@ -231,12 +174,15 @@ class Lease(Generic[C]):
     back when it is collected, with a `ResourceWarning`; its connection counts as broken.
     """
 
-    __slots__ = ("_entry", "_pool", "_since", "_timeout")
+    __slots__ = ("_deadline", "_entry", "_pool", "_since", "_task", "_timeout")
+    _deadline: float  # of its wait
+    _task: object  # that asked for it
 
     def __init__(self, pool: "Pool[C]", timeout: float | None) -> None:
         self._pool = pool
         self._timeout = timeout
         self._entry: _Entry[C] | None = None
+        self._since = 0.0  # when it began, if it is one of those that are timed
 
     @property
     def connection(self) -> C:
@@ -249,38 +195,27 @@ class Lease(Generic[C]):
         entry = self._entry
         if entry is None:
             pool = self._pool
-            entry = pool._take()  # noqa: SLF001
+            entry = pool._take(self)
             if entry is None:
-                began, generation = pool._clock(), pool._generation  # noqa: SLF001
-                future = pool._queue()  # noqa: SLF001
+                began = pool._clock()
+                future = pool._queue(self, began)
                 try:
-                    if not future.done():
-                        pool._limit_wait(future, self._timeout, began)  # noqa: SLF001
                     entry = await future
                 except BaseException as error:
-                    pool._abandon(future, generation, error)  # noqa: SLF001
+                    pool._leave(self, future, error)
                     raise
                 finally:
-                    pool._count_wait(began)  # noqa: SLF001
+                    pool._count_wait(began)
             self._entry = entry
             if not entry.uses % SAMPLED:
-                self._since = pool._clock()  # noqa: SLF001
-                entry.sampled = id(self)  # no reference: it would keep a forgotten lease alive
+                self._since = pool._clock()
+                pool._first_leases += not entry.uses
             entry.uses += 1
-            if pool._holders is not None:  # noqa: SLF001
-                pool._hold(self)  # noqa: SLF001
         return entry.connection
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        entry = self._entry
-        if entry is not None:  # released within the block otherwise
-            self._entry = None
-            self._pool._give_back(entry, error, self)  # noqa: SLF001
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._entry is not None:  # released within the block otherwise
+            self._pool._give_back(self, self._entry, error)
 
     def __await__(self) -> Generator[Any, None, "Lease[C]"]:
         lease = _AwaitedLease(self._pool, self._timeout)
@@ -288,19 +223,14 @@ class Lease(Generic[C]):
         return lease
 
     def release(self, *, broken: bool = False) -> None:
-        """Give the connection back; never waits.
-
-        A second release does nothing but warn.
-
-        Args:
-            broken: True closes the connection instead of leasing it again.
-        """
-        entry = self._entry
+        """Give the connection back, or have it closed; never waits. A second call only warns."""
+        entry, self._entry = self._entry, None
         if entry is None:
             warnings.warn(f"{self!r} was released without being held", RuntimeWarning, 2)
-            return
-        self._entry = None
-        self._pool._give_back(entry, None, self, broken)  # noqa: SLF001
+        elif not self._pool._is_dead():
+            if broken:
+                self._pool._retire(entry, "broken")
+            self._pool._give_back(self, entry, None)
 
     def __repr__(self) -> str:
         return f"<Lease of {'nothing' if self._entry is None else repr(self._entry.connection)}>"
@@ -312,11 +242,11 @@ class _AwaitedLease(Lease[C]):
     __slots__ = ()
 
     def __del__(self) -> None:
-        entry, self._entry = self._entry, None
-        if entry is not None:
+        if self._entry is not None:
             # May run anywhere, in the middle of a release or in another thread: redis-py#3000.
-            self._pool._give_back_later(entry, self)  # noqa: SLF001
-            warnings.warn(f"a lease of {entry.connection!r} was never released", ResourceWarning, 2)
+            with suppress(RuntimeError):  # the loop is closed
+                self._pool._loop.call_soon_threadsafe(partial(self.release, broken=True))
+            warnings.warn(f"{self!r} was never released", ResourceWarning, 2)
 
 
 class Pool(Generic[C]):
@@ -328,8 +258,7 @@ class Pool(Generic[C]):
         min_size: Connections kept open; opened by `start` or the first `acquire`.
         max_size: Connections at most, those being opened or closed included.
         acquire_timeout: Seconds that `acquire` waits for a lease; None waits for ever.
-        connect_timeout: Seconds that one `connect` may take.
-        hook_timeout: Seconds that one `validate`, `reset` or `close` may take.
+        connect_timeout: Seconds that one `connect`, `validate`, `reset` or `close` may take.
         idle_timeout: Seconds after which an idle connection above `min_size` is closed.
         max_lifetime: Seconds after which a connection is replaced, each up to 2.5 % less.
         validate: Async health check of a connection that was idle for `validate_after` seconds,
@@ -342,13 +271,10 @@ class Pool(Generic[C]):
         max_waiting: Callers that may wait; one more gets `PoolFullError`.
         leases_per_connection: Leases that share a connection, as multiplexed sessions do. Shared
             connections take turns (round-robin); a new one is opened when all are full.
-        fail_fast: A failed connect fails all waiting callers instead of the first.
-        backoff: Seconds before a connect follows a failed one; doubles up to `backoff_max`,
-            each shortened at random by up to a half.
+        backoff: Seconds before a connect follows a failed one; doubles up to 100 times that, each
+            shortened at random by up to a half.
         on_near_capacity: Function of `PoolStats`, called by the event loop when utilization rises
             to 90 %, and again only after it was down to 70 %.
-        debug: Record who holds each lease, to name holders in warnings and to warn of a task that
-            waits while it holds one (a deadlock in the making); None follows the event loop.
         clock: Seconds; never goes back.
         rand: A random number in [0, 1).
 
@@ -356,6 +282,19 @@ class Pool(Generic[C]):
         PoolValueError: An argument is out of range.
         PoolTypeError: An argument has the wrong type.
     """
+
+    # For speed: a `__dict__` of more than 30 names would be slower to read.
+    __slots__ = (
+        "__weakref__", "_acquire_timeout", "_backoff", "_began", "_cancelled", "_clock", "_close",
+        "_closed", "_connect", "_context", "_created", "_delay", "_entries", "_errors",
+        "_first_leases", "_free", "_fresh", "_hook_timeout", "_idle_timeout", "_is_broken",
+        "_is_closed", "_is_debug", "_is_limited", "_is_near", "_is_sorted", "_is_timed", "_keep",
+        "_last_deadline", "_last_error", "_looks", "_loop", "_max", "_max_lifetime", "_max_waiting",
+        "_min", "_on_near_capacity", "_past_leases", "_rand", "_reset", "_retry_at", "_running",
+        "_sample_total", "_samples", "_share", "_stirred", "_tasks", "_thread", "_timeouts",
+        "_timer", "_used", "_validate", "_validate_after", "_wait_max", "_wait_total", "_waited",
+        "_waiters", "_wake",
+    )  # fmt: skip
 
     def __init__(  # noqa: PLR0913
         self,
@@ -366,7 +305,6 @@ class Pool(Generic[C]):
         max_size: int = 10,
         acquire_timeout: float | None = None,
         connect_timeout: float | None = 30.0,
-        hook_timeout: float | None = 10.0,
         idle_timeout: float | None = None,
         max_lifetime: float | None = None,
         validate: Callable[[C], Awaitable[object]] | None = None,
@@ -375,25 +313,21 @@ class Pool(Generic[C]):
         is_broken: Callable[[C, BaseException | None], bool] | None = None,
         max_waiting: int | None = None,
         leases_per_connection: int = 1,
-        fail_fast: bool = False,
         backoff: float = 0.05,
-        backoff_max: float = 5.0,
         on_near_capacity: Callable[[PoolStats], object] | None = None,
-        debug: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
         rand: Callable[[], float] = random.random,
     ) -> None:
-        _function("connect", connect, is_optional=False)
-        _function("close", close, is_optional=False)
-        _function("validate", validate)
-        _function("reset", reset)
-        _function("is_broken", is_broken, is_sync=True)
-        _function("on_near_capacity", on_near_capacity, is_sync=True)
-        _function("clock", clock, is_sync=True, is_optional=False)
-        _function("rand", rand, is_sync=True, is_optional=False)
-        self._connect, self._close, self._validate, self._reset = connect, close, validate, reset
-        self._is_broken, self._on_near_capacity = is_broken, on_near_capacity
-        self._clock, self._rand, self._debug, self._fail_fast = clock, rand, debug, fail_fast
+        self._connect = _function("connect", connect, is_optional=False)
+        self._close = _function("close", close, is_optional=False)
+        self._validate = _function("validate", validate)
+        self._reset = _function("reset", reset)
+        self._is_broken = _function("is_broken", is_broken, is_sync=True)
+        self._on_near_capacity = _function("on_near_capacity", on_near_capacity, is_sync=True)
+        self._clock: Callable[[], float] = _function(
+            "clock", clock, is_sync=True, is_optional=False
+        )
+        self._rand = _function("rand", rand, is_sync=True, is_optional=False)
         self._max = _count("max_size", max_size, 1)
         self._min = _count("min_size", min_size, 0)
         if self._min > self._max:
@@ -401,61 +335,46 @@ class Pool(Generic[C]):
         self._share = _count("leases_per_connection", leases_per_connection, 1)
         if reset is not None and self._share > 1:
             raise PoolValueError("reset: expected None with leases_per_connection above 1")
-        self._max_waiting = (
-            math.inf if max_waiting is None else _count("max_waiting", max_waiting, 0)
-        )
+        self._max_waiting = inf if max_waiting is None else _count("max_waiting", max_waiting, 0)
         self._acquire_timeout = _seconds("acquire_timeout", acquire_timeout)
-        self._connect_timeout = _seconds("connect_timeout", connect_timeout, positive=True)
-        self._hook_timeout = _seconds("hook_timeout", hook_timeout, positive=True)
-        self._idle_timeout = _seconds("idle_timeout", idle_timeout, positive=True)
-        self._max_lifetime = _seconds("max_lifetime", max_lifetime, positive=True)
-        self._backoff = _seconds("backoff", backoff, positive=True)
-        self._backoff_max = _seconds("backoff_max", backoff_max, positive=True)
+        self._is_limited = min(self._acquire_timeout, self._max_waiting) < inf
+        self._hook_timeout = _seconds("connect_timeout", connect_timeout, is_positive=True)
+        self._idle_timeout = _seconds("idle_timeout", idle_timeout, is_positive=True)
+        self._max_lifetime = _seconds("max_lifetime", max_lifetime, is_positive=True)
+        self._backoff = _seconds("backoff", backoff, is_positive=True)
         after = _seconds("validate_after", validate_after)
-        self._validate_after = math.inf if validate is None else after
-        # For so long an idle connection needs no look; never, if `is_broken` wants one.
-        self._fresh = 0.0 if is_broken else min(self._validate_after, self._idle_timeout)
-        self._looks = any((is_broken, reset)) or self._share > 1 or self._max_lifetime < math.inf
-        self._is_plain = not self._looks and self._fresh == math.inf
+        self._validate_after = inf if validate is None else after
+        self._fresh = min(self._validate_after, self._idle_timeout)  # so long it needs no look
+        self._is_timed = is_broken is not None or min(self._fresh, self._max_lifetime) < inf
+        self._looks = is_broken is not None or reset is not None  # at each return
         # Tasks of the pool must not live in the context of whoever came first: jackc/pgx#1021.
         self._context = contextvars.copy_context()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_closed = False
-        self._created = self._errors = self._hook_errors = self._timeouts = self._cancelled = 0
-        self._waited = self._past_leases = self._past_used = self._alarms = 0
-        self._samples, self._sample_total = 0, 0.0
-        self._wait_total = self._wait_max = 0.0
+        self._created = self._past_leases = self._first_leases = self._errors = self._timeouts = 0
+        self._cancelled = self._waited = self._samples = 0
+        self._wait_total = self._wait_max = self._sample_total = 0.0
         self._closed: Counter[str] = Counter()
         self._last_error: str | None = None
-        self._began: float | None = None
-        self._generation = 0
-        self._forget()
+        self._began = inf  # when it was first used
+        self._is_closed = False
+        self._loop: Any = None  # the event loop, from the first use on
+        self._begin()
 
-    def _forget(self) -> None:
-        """Begin anew, as for a new event loop: whatever the old one held is out of reach."""
-        self._generation += 1
-        for entry in self._entries if self._generation > 1 else ():
-            entry.is_gone = True
-            self._count_closed(entry, "loop")
+    def _begin(self) -> None:
+        """Hold nothing, as for a new event loop."""
         self._entries: set[_Entry[C]] = set()
-        self._free: deque[_Entry[C]] = deque()  # not full; the least recently used first
-        self._waiters: deque[asyncio.Future[_Entry[C]]] = deque()  # oldest first, some done
-        self._deadlines: list[tuple[float, int, asyncio.Future[_Entry[C]]]] = []  # a heap
-        self._tasks: dict[asyncio.Task[None], bool] = {}  # True: connects
-        self._drainers: list[asyncio.Future[None]] = []
-        self._holders: dict[int, tuple[Any, str]] | None = None
-        self._is_running: Callable[[], bool] = bool  # bool() is False: no loop of ours runs
-        self._new_future: Callable[[], asyncio.Future[_Entry[C]]]
-        self._thread = self._used = self._waiting = self._tickets = 0
-        self._size = self._connecting = self._closing = self._checking = self._failures = 0
-        self._retry_at = -math.inf
-        self._deadline_timer: asyncio.TimerHandle | None = None
-        self._retry_timer: asyncio.TimerHandle | None = None
-        self._expiry_timer: asyncio.TimerHandle | None = None
-        self._must_arm_expiry = False
-        self._is_watchful = self._looks  # at each return
-        self._is_strict = self._max_waiting < math.inf  # with each waiter
-        self._rearm()
+        self._free: deque[_Entry[C]] = deque()  # not full; leased from the right
+        # The last used is leased first, so that the others can expire; shared ones take turns.
+        self._keep = self._free.append if self._share == 1 else self._free.appendleft
+        self._waiters: OrderedDict[_Waiter[C], Lease[C]] = OrderedDict()
+        self._is_sorted, self._last_deadline = True, -inf  # who came first expires first
+        self._tasks: dict[asyncio.Task[Any], str] = {}
+        self._running: Counter[str] = Counter()  # `_tasks` by what they do
+        self._stirred = asyncio.Event()  # one of them has ended
+        self._timer: asyncio.TimerHandle | None = None
+        self._wake = inf  # when the timer goes off
+        self._delay, self._retry_at = 0.0, -inf  # of connects, after one failed
+        self._thread = self._used = 0
+        self._is_debug = self._is_near = False
 
     def acquire(self, timeout: float | None = None) -> Lease[C]:
         """Return a lease to enter with `async with`, or to await and release.
@@ -464,12 +383,8 @@ class Pool(Generic[C]):
             timeout: Seconds to wait at most; 0 does not wait, `math.inf` waits for ever, None
                 takes the pool's `acquire_timeout`.
 
-        Raises (when the lease is entered):
-            PoolTimeoutError: No connection became free in time.
-            PoolFullError: `max_waiting` callers wait already.
-            PoolClosedError: The pool is or was closed.
-            ConnectFailedError: The connection that this caller was waiting for did not open.
-            PoolUsageError: The pool belongs to another event loop that is still open.
+        Entering it raises `PoolTimeoutError`, `PoolFullError`, `PoolClosedError`,
+        `ConnectFailedError`, or `PoolUsageError` on a second event loop while the first is open.
         """
         if timeout is not None:
             _seconds("timeout", timeout)
@@ -479,7 +394,7 @@ class Pool(Generic[C]):
         """Give *lease* back, as `lease.release()` does; only a lease of this pool is taken."""
         if not isinstance(lease, Lease):
             raise PoolTypeError(f"lease={lease!r}: expected what `await pool.acquire()` returned")
-        if lease._pool is not self:  # noqa: SLF001
+        if lease._pool is not self:
             raise PoolValueError(f"lease={lease!r}: expected a lease of this pool, {self!r}")
         lease.release(broken=broken)
 
@@ -490,10 +405,8 @@ class Pool(Generic[C]):
             ConnectFailedError: One did not open; the pool goes on trying until it is closed.
         """
         self._bind()
-        self._pump()
-        failed_before = self._errors
-        while len(self._entries) < self._min and self._tasks and self._errors == failed_before:
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        while len(self._entries) < self._min and self._tasks:
+            await self._stirred.wait()
         if len(self._entries) < self._min:
             raise ConnectFailedError(f"fewer than min_size={self._min} connections open; {self!r}")
 
@@ -511,57 +424,57 @@ class Pool(Generic[C]):
     async def close(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Refuse new leases, fail the waiters, close what is idle, wait for what is leased.
 
-        May be called again, and goes on in the background if it is cancelled.
+        May be called again, and goes on in the background if it is cancelled or raises.
 
         Args:
             timeout: Seconds to wait for leases; None waits for all. What is leased then is closed
-                under its holder, with a `ResourceWarning`, in up to `hook_timeout` seconds more.
+                under its holder, with a `ResourceWarning`, in up to `connect_timeout` seconds more.
+
+        Raises:
+            PoolUsageError: The calling task would wait for a lease of its own for ever, or runs
+                in another event loop than the pool.
         """
-        limit = _limit(_seconds("timeout", timeout))
-        self._is_closed, self._is_running = True, bool
-        if self._loop is None or self._loop.is_closed():
-            self._forget()
-            return
-        if asyncio.get_running_loop() is not self._loop:
+        is_endless = _seconds("timeout", timeout) == inf
+        if not self._is_dead() and asyncio.get_running_loop() is not self._loop:
             raise PoolUsageError(f"{self!r} belongs to another event loop; close it there")
         self._shut()
+        if is_endless and current_task() in self._holders():
+            text = "close() would wait for a lease of its own task; release it or pass a timeout"
+            raise PoolUsageError(f"{text}: {self!r}")
         try:
-            async with asyncio.timeout(limit):
-                await self._drain()
+            async with asyncio.timeout(timeout):
+                while self._entries or self._tasks:
+                    await self._stirred.wait()
         except TimeoutError:
             held = self._force()
             if self._tasks:  # each ends by itself unless it ignores its cancellation
-                await asyncio.wait(self._tasks, timeout=_limit(self._hook_timeout + 1))
+                await asyncio.wait(self._tasks, timeout=self._hook_timeout + 1)
             if held:
-                text = f"closed a pool after {timeout} s with leases out: {held}; {self!r}"
+                text = f"closed a pool after {timeout} s with leases held by {held}: {self!r}"
                 warnings.warn(text, ResourceWarning, stacklevel=2)
 
     def stats(self) -> PoolStats:
         """Return what the pool holds now and what it did since it was made."""
-        entries = self._entries
-        leases = self._past_leases + sum(entry.uses for entry in entries)
-        used = self._past_used + sum(entry.uses > 0 for entry in entries)
+        leases = self._past_leases + sum(entry.uses for entry in self._entries)
         return PoolStats(
-            active=self._used,
-            idle=sum(not entry.leases for entry in self._free),
-            total=len(entries),
-            connecting=self._connecting,
-            closing=self._closing,
-            waiting=self._waiting,
+            active=len(self._holders()),
+            idle=sum(not entry.holders for entry in self._free),
+            total=len(self._entries),
+            connecting=self._running["connect"],
+            closing=self._running["close"],
+            waiting=len(self._waiters),
             capacity=self._max * self._share,
             created=self._created,
             leases=leases,
-            reused=leases - used,
-            closed=MappingProxyType(dict(self._closed)),
+            reused=leases - self._first_leases,
+            closed=dict(self._closed),
             errors=self._errors,
-            hook_errors=self._hook_errors,
             timeouts=self._timeouts,
             cancelled=self._cancelled,
             waited=self._waited,
             wait_total=self._wait_total,
             wait_max=self._wait_max,
             lease_time=self._sample_total / max(self._samples, 1),
-            near_capacity=self._alarms,
             last_error=self._last_error,
         )
 
@@ -577,149 +490,70 @@ class Pool(Generic[C]):
             PoolUsageError: Nothing was measured yet.
         """
         _seconds("spare", spare)
-        now, stats = self._clock(), self.stats()
-        span = now - (now if self._began is None else self._began)
+        stats, span = self.stats(), self._clock() - self._began
         if not self._samples or span <= 0:
             raise PoolUsageError(f"no lease was measured yet; use the pool first: {self!r}")
         asked = stats.leases + stats.waiting + stats.timeouts + stats.cancelled
         load = asked / span * stats.lease_time
-        return max(1, math.ceil((load + spare * math.sqrt(load)) / self._share))
+        return max(1, ceil((load + spare * sqrt(load)) / self._share))
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "new" if self._loop is None else "open"
-        sizes = f"size {self._min}–{self._max} × {self._share}"
-        return f"<Pool {state}, {sizes}: {self.stats()}>"
+        return f"<Pool {state}, size {self._min}–{self._max} × {self._share}: {self.stats()}>"
 
-    # Leasing: synchronous but for the wait itself
+    # A lease: taken or waited for, and given back
 
-    def _take(self) -> _Entry[C] | None:
-        """Lease a connection that needs no look; None: the caller must queue."""
-        # Not get_running_loop(): before 3.12 it asks the kernel for the process id, 0.4 µs.
-        if not self._is_running() or get_ident() != self._thread:
+    def _take(self, lease: Lease[C]) -> _Entry[C] | None:
+        """Lease a free connection that needs no look; None: the caller must queue."""
+        lease._task = task = current_task(self._loop)
+        # Not get_running_loop(): before 3.12 it asks the kernel for the process id, 0.2 µs.
+        if get_ident() != self._thread or task is None:
             self._bind()
-        if not self._free or self._waiters:
+        if not self._free or self._waiters or (self._is_timed and self._is_stale(self._free[-1])):
             return None
-        if not self._is_plain:
-            return self._take_timed()
         entry = self._free.pop()
-        entry.leases = 1
-        self._used += 1
-        if self._used >= self._alarm_at:
-            self._alarm()
+        entry.holders.append(task)
+        if self._share > 1 and len(entry.holders) < self._share:
+            self._keep(entry)
+        if self._on_near_capacity is not None:
+            self._watch(1)
         return entry
 
-    def _take_timed(self) -> _Entry[C] | None:
-        """Do so where connections expire or are shared."""
-        # The most recently used, so that the others can expire; shared ones take turns.
-        entry = self._free[-1] if self._share == 1 else self._free[0]
-        if entry.due < math.inf and entry.due <= self._clock():
-            return None
-        (self._free.pop if self._share == 1 else self._free.popleft)()
-        self._lend(entry)
-        return entry
+    def _is_stale(self, entry: _Entry[C]) -> bool:
+        now = self._clock()
+        if entry.expires <= now or entry.idle_since + self._fresh <= now:
+            return True
+        return self._is_broken is not None and self._looks_broken(entry, None)
 
-    def _lend(self, entry: _Entry[C]) -> None:
-        """Count one more lease of *entry*, which was taken from the free ones."""
-        self._used += 1
-        entry.leases += 1
-        if entry.leases < self._share:
-            self._free.append(entry)
-        if self._used >= self._alarm_at:
-            self._alarm()
-
-    def _give_back(
-        self,
-        entry: _Entry[C],
-        error: BaseException | None,
-        lease: Lease[C] | None,
-        broken: bool = False,  # noqa: FBT001, FBT002 - a keyword costs time here
-    ) -> None:
-        """Pass a leased connection to the first waiter, or keep it, or part with it."""
-        if entry.is_gone:
-            return
-        if entry.sampled and entry.sampled == id(lease):
-            self._sample(entry, cast("Lease[C]", lease))
-        if error is not None or broken or self._is_watchful:
-            reason = self._judge_return(entry, error, broken=broken)
-            self._let_go(lease)
-            if reason or self._reset is not None:
-                self._unlend(entry)
-                self._part(entry, reason)
-                return
-        waiters = self._waiters
-        while waiters:
-            future = waiters.popleft()
-            if not future.done():
-                if not self._is_dead():
-                    self._waiting -= 1
-                    future.set_result(entry)  # it was and stays leased: nobody can come between
-                return
-        if self._is_plain:  # the two below in short
-            entry.leases = 0
-            self._used -= 1
-            self._free.append(entry)
-            if self._used <= self._calm_at:
-                self._rearm()
-        else:
-            self._unlend(entry)
-            self._shelve(entry)
-
-    def _unlend(self, entry: _Entry[C]) -> None:
-        """Count one lease of *entry* less."""
-        entry.leases -= 1
-        self._used -= 1
-        if self._used <= self._calm_at:
-            self._rearm()
-
-    def _sample(self, entry: _Entry[C], lease: Lease[C]) -> None:
-        """Take the time of a lease."""
-        entry.sampled = 0
-        self._samples += 1
-        self._sample_total += self._clock() - lease._since  # noqa: SLF001
-
-    def _shelve(self, entry: _Entry[C]) -> None:
-        """Put a connection that nobody waits for among the free ones."""
-        if not entry.leases:
-            entry.idle_since = now = self._clock()
-            entry.due = min(now + self._fresh, entry.expires)
-        if self._share == 1 or entry not in self._free:
-            self._free.append(entry)
-        if self._must_arm_expiry:
-            self._sweep()
-
-    def _queue(self) -> "asyncio.Future[_Entry[C]]":
-        """Join the queue; return the future of a lease, perhaps done already."""
-        future = self._new_future()
-        self._waiters.append(future)
-        self._waiting += 1
-        if self._free or self._size < self._max:
-            self._pump()
+    def _queue(self, lease: Lease[C], now: float) -> _Waiter[C]:
+        """Join the queue; return the future of a connection, which may be done already."""
+        if self._is_debug and lease._task in self._holders():
+            text = f"{lease._task!r} waits for a lease while it holds one, which can deadlock"
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
+        future: _Waiter[C] = self._loop.create_future()
+        self._waiters[future] = lease
+        if self._free or len(self._entries) < self._max:
+            self._pump(now)
+        lease._deadline = inf
+        if (self._is_limited or lease._timeout is not None) and not future.done():
+            self._limit_wait(lease, future, now)
         return future
 
-    def _limit_wait(
-        self, future: "asyncio.Future[_Entry[C]]", timeout: float | None, began: float
-    ) -> None:
-        """Refuse a waiter or set its deadline."""
-        seconds = self._acquire_timeout if timeout is None else timeout
-        if self._is_strict:
-            self._refuse()
-        if seconds == 0:
-            self._timeouts += 1
-            raise self._timeout_error(self.stats())
-        if seconds < math.inf:
-            if len(self._deadlines) > 2 * self._waiting + 16:
-                self._trim()
-            self._tickets += 1
-            heapq.heappush(self._deadlines, (began + seconds, self._tickets, future))
-            if self._deadline_timer is None or self._deadlines[0][2] is future:
-                self._set_deadline_timer()
-
-    def _refuse(self) -> None:
-        """Raise or warn if a waiter should not wait."""
-        if self._waiting - self._share * (self._connecting + self._checking) > self._max_waiting:
-            raise PoolFullError(f"max_waiting={self._max_waiting} callers wait; {self.stats()}")
-        if self._holders:
-            self._warn_of_nesting(self._holders)
+    def _limit_wait(self, lease: Lease[C], future: _Waiter[C], now: float) -> None:
+        """Refuse a waiter, or set its deadline if it has one."""
+        seconds = self._acquire_timeout if lease._timeout is None else lease._timeout
+        if len(self._waiters) > self._max_waiting and self._lacking() > self._max_waiting:
+            text = f"max_waiting={self._max_waiting} callers wait; {self.stats()}"
+            self._fail(future, PoolFullError(text))
+        elif seconds == 0:
+            self._time_out([future])
+        elif seconds < inf:
+            lease._deadline = deadline = now + seconds
+            is_later = self._is_sorted and deadline >= self._last_deadline
+            self._is_sorted = is_later or len(self._waiters) == 1
+            self._last_deadline = deadline
+            if deadline < self._wake:
+                self._wake_at(deadline)
 
     def _count_wait(self, began: float) -> None:
         wait = self._clock() - began
@@ -728,148 +562,59 @@ class Pool(Generic[C]):
         if wait > self._wait_max:  # noqa: PLR1730 - max() costs a call
             self._wait_max = wait
 
-    def _abandon(
-        self, future: "asyncio.Future[_Entry[C]]", generation: int, error: BaseException
-    ) -> None:
-        """Settle the account of a waiter that leaves with *error*; no lease is lost."""
-        if generation != self._generation or self._is_dead():
-            return
+    def _leave(self, lease: Lease[C], future: _Waiter[C], error: BaseException) -> None:
+        """Settle the account of a waiter that leaves with *error*; no connection is lost."""
         if isinstance(error, asyncio.CancelledError):
             self._cancelled += 1
+        elif future.get_loop().is_closed():
+            return  # the coroutine was left on a dead loop, and is collected
         if future.cancelled() or future.cancel():
-            self._waiting -= 1
-            if len(self._waiters) > 2 * self._waiting + 16:
-                self._trim()
+            self._waiters.pop(future, None)
         elif future.exception() is None:  # granted and cancelled in the same tick: pass it on
-            self._give_back(future.result(), None, None)
+            self._give_back(lease, future.result(), None)
+        lease._task = None  # breaks the cycle of task, error, frame and lease
 
-    def _trim(self) -> None:
-        """Forget settled waiters when they are the majority: O(1) for each, all in all."""
-        if len(self._waiters) > 2 * self._waiting + 16:
-            self._waiters = deque(future for future in self._waiters if not future.done())
-        if len(self._deadlines) > 2 * self._waiting + 16:
-            self._deadlines = [item for item in self._deadlines if not item[2].done()]
-            heapq.heapify(self._deadlines)
-
-    def _first_waiter(self) -> "asyncio.Future[_Entry[C]] | None":
-        """Return the waiter whose turn it is, without those that left."""
-        while self._waiters:
-            if not self._waiters[0].done():
-                return self._waiters[0]
-            self._waiters.popleft()
-        return None
-
-    def _fail_first(self, error: PoolError) -> bool:
-        """Fail the first waiter; False: nobody waits."""
-        future = self._first_waiter()
-        if future is None:
-            return False
-        self._waiters.popleft()
-        self._waiting -= 1
-        future.set_exception(error)
-        return True
-
-    # Deadlines: one timer for all waiters
-
-    def _set_deadline_timer(self) -> None:
-        if self._deadline_timer is not None:
-            self._deadline_timer.cancel()
-        delay = max(0.0, self._deadlines[0][0] - self._clock())
-        loop = cast("_Loop", self._loop)
-        self._deadline_timer = loop.call_later(delay, self._expire_waiters)
-
-    def _expire_waiters(self) -> None:
-        self._deadline_timer = None
-        now, heap, stats = self._clock() + TIMER_SLACK, self._deadlines, None
-        while heap and (heap[0][0] <= now or heap[0][2].done()):
-            future = heapq.heappop(heap)[2]
-            if not future.done():
-                stats = stats or self.stats()
-                self._waiting -= 1
-                self._timeouts += 1
-                future.set_exception(self._timeout_error(stats))
-        self._trim()
-        if heap:
-            self._set_deadline_timer()
-
-    def _timeout_error(self, stats: PoolStats) -> PoolTimeoutError:
-        return PoolTimeoutError(f"no connection became free in time; {stats}")
-
-    # Supply: decisions about connections
-
-    def _pump(self) -> None:
-        """Match free connections and waiters, then start what waiters and `min_size` lack."""
-        if self._is_closed or self._is_dead():
+    def _give_back(self, lease: Lease[C], entry: _Entry[C], error: BaseException | None) -> None:
+        """Pass a leased connection to the first waiter, or keep it, or part with it."""
+        lease._entry = None
+        if lease._since:
+            self._samples += 1
+            self._sample_total += self._clock() - lease._since
+            lease._since = 0.0
+        if (error is not None or entry.fate or self._looks) and not self._is_fit(
+            entry, lease._task, error
+        ):
             return
-        now = self._clock()
-        while self._free and (future := self._first_waiter()) is not None:
-            entry = self._pick(now)
-            if entry is None:
-                break
-            self._waiters.popleft()
-            self._waiting -= 1
-            self._lend(entry)
-            future.set_result(entry)
-        lacking = self._waiting - self._share * (self._connecting + self._checking)
-        while lacking > 0 and self._free:
-            self._examine(self._free.pop(), self._validate)
-            lacking -= self._share
-        while (
-            lacking > 0 or len(self._entries) + self._connecting < self._min
-        ) and self._may_connect(now):
-            self._connecting += 1
-            self._size += 1
-            self._spawn(self._connect_one(), is_connect=True)
-            lacking -= self._share
+        while self._waiters:
+            future, heir = self._waiters.popitem(last=False)
+            if not future.done():
+                # The connection stays leased, so that nobody can come between.
+                entry.holders[entry.holders.index(lease._task)] = heir._task
+                future.set_result(entry)
+                return
+        entry.holders.remove(lease._task)
+        if self._on_near_capacity is not None:
+            self._watch(-1)
+        if self._share == 1 or len(entry.holders) == self._share - 1:
+            self._keep(entry)
+        if self._is_timed:
+            self._touch(entry)
 
-    def _may_connect(self, now: float) -> bool:
-        """Tell whether to connect now; after a failure one at a time, when its backoff is over."""
-        if self._size >= self._max:
-            return False
-        if self._failures and now < self._retry_at and self._retry_timer is None:
-            loop = cast("_Loop", self._loop)
-            self._retry_timer = loop.call_later(self._retry_at - now, self._retry)
-        return not self._failures or not (self._connecting or now < self._retry_at)
-
-    def _retry(self) -> None:
-        self._retry_timer, self._retry_at = None, -math.inf
-        self._pump()
-
-    def _pick(self, now: float) -> _Entry[C] | None:
-        """Take a free connection that is fit; None: there is none, or each needs a check."""
-        unchecked: list[_Entry[C]] = []
-        found = None
-        while self._free and found is None:
-            entry = self._free.pop() if self._share == 1 else self._free.popleft()
-            verdict = "" if entry.due > now else self._judge_free(entry, now)
-            if not verdict:
-                found = entry
-            elif verdict == "check":
-                unchecked.append(entry)
-            else:
-                self._part(entry, verdict)
-        self._free.extend(reversed(unchecked))
-        return found
-
-    def _judge_free(self, entry: _Entry[C], now: float) -> str:
-        """Tell why not to lease *entry*: empty, "check", or a reason to close it."""
-        if entry.expires <= now:
-            return "lifetime"
-        if self._is_broken is not None and self._looks_broken(entry, None):
-            return "broken"
-        if entry.leases:
-            return ""
-        if entry.idle_since + self._idle_timeout <= now and len(self._entries) > self._min:
-            return "idle"
-        return "check" if entry.idle_since + self._validate_after <= now else ""
-
-    def _judge_return(self, entry: _Entry[C], error: BaseException | None, *, broken: bool) -> str:
-        """Tell why not to keep a returned *entry*: empty, or a reason to close it."""
-        if entry.retiring:
-            return entry.retiring
-        if broken or self._looks_broken(entry, error):
-            return "broken"
-        return "lifetime" if entry.expires <= self._clock() else ""
+    def _is_fit(self, entry: _Entry[C], task: object, error: BaseException | None) -> bool:
+        """Tell whether to lease a returned connection at once; if not, end its lease."""
+        if entry not in self._entries or self._is_dead():
+            return False  # forced, or of a dead loop
+        if self._looks_broken(entry, error):
+            self._retire(entry, "broken")
+        if not entry.fate and self._reset is None:
+            return True
+        entry.holders.remove(task)
+        self._watch(-1)
+        if entry.fate:
+            self._retire(entry, entry.fate)
+        else:
+            self._check(entry, self._reset)
+        return False
 
     def _looks_broken(self, entry: _Entry[C], error: BaseException | None) -> bool:
         if self._share == 1 and error is not None and not isinstance(error, Exception):
@@ -878,174 +623,236 @@ class Pool(Generic[C]):
             try:
                 return bool(self._is_broken(entry.connection, error))
             except Exception as failure:  # noqa: BLE001 - must not replace the caller's error
-                self._note_hook_error(failure)
+                self._note(failure)
                 return True
         if isinstance(error, PoolError) or (self._share > 1 and isinstance(error, TimeoutError)):
             return False  # of another pool, or of one call among many
         return isinstance(error, OSError | EOFError)
 
-    def _part(self, entry: _Entry[C], reason: str) -> None:
-        """Close *entry* for *reason* when its last lease ends; without a reason, reset it."""
-        if not reason:
-            self._examine(entry, self._reset)
+    def _watch(self, change: int) -> None:
+        """Count leases; report when they rise to 90 % of what is possible, once until 70 %."""
+        self._used += change
+        utilization = self._used / (self._max * self._share)
+        if utilization <= CALM_AGAIN:
+            self._is_near = False
+        elif utilization >= NEAR_CAPACITY and not self._is_near:
+            self._is_near = True
+            if self._on_near_capacity is not None:
+                # By the loop: the callback may raise, or use the pool.
+                self._loop.call_soon(self._on_near_capacity, self.stats())
+
+    # Decisions: who gets what, and what is opened, checked and closed
+
+    def _pump(self, now: float) -> None:
+        """Bring free connections to waiters, then start what waiters and `min_size` lack."""
+        if self._is_closed:
             return
-        entry.retiring = entry.retiring or reason
-        if entry in self._free:
+        while self._free and self._waiters:
+            entry = self._free.pop()
+            reason = self._judge(entry, now)
+            if not reason:
+                self._serve(entry)
+            elif reason != CHECK:
+                self._retire(entry, reason)
+            elif self._lacking() > 0:
+                self._check(entry, self._validate)
+            else:
+                self._free.append(entry)
+                break
+        while self._may_connect(now):
+            self._run("connect", self._connect, self._on_connected)
+
+    def _lacking(self) -> int:
+        """Return the number of waiters that nothing is under way for."""
+        return len(self._waiters) - self._share * (self._running["connect"] + self._running[CHECK])
+
+    def _may_connect(self, now: float) -> bool:
+        """Tell whether to connect now; after a failure one at a time, when its backoff is over."""
+        size = len(self._entries) + self._running["connect"]
+        if size + self._running["close"] >= self._max or (
+            self._lacking() <= 0 and size >= self._min
+        ):
+            return False
+        if self._delay and now < self._retry_at:
+            self._wake_at(self._retry_at)
+            return False
+        return not (self._delay and self._running["connect"])
+
+    def _judge(self, entry: _Entry[C], now: float) -> str:
+        """Tell why not to lease a free connection: empty, CHECK, or a reason to close it."""
+        end, reason = self._end_of(entry)
+        if end <= now:
+            return reason
+        if self._is_broken is not None and self._looks_broken(entry, None):
+            return "broken"
+        return "" if entry.holders or now < entry.idle_since + self._validate_after else CHECK
+
+    def _end_of(self, entry: _Entry[C]) -> tuple[float, str]:
+        """Return when to close a connection that is left alone until then, and why."""
+        is_spare = not entry.holders and len(self._entries) > self._min
+        idle_end = entry.idle_since + self._idle_timeout if is_spare else inf
+        return min((entry.expires, "lifetime"), (idle_end, "idle"))
+
+    def _serve(self, entry: _Entry[C]) -> None:
+        """Lease a fit connection, which is not among the free, to waiters; keep what is left."""
+        while len(entry.holders) < self._share:
+            waiter = self._next_waiter()
+            if waiter is None:
+                self._keep(entry)
+                return
+            entry.holders.append(waiter[1]._task)
+            waiter[0].set_result(entry)
+            self._watch(1)
+
+    def _next_waiter(self) -> tuple[_Waiter[C], Lease[C]] | None:
+        """Remove and return the first that still waits."""
+        while self._waiters:
+            future, lease = self._waiters.popitem(last=False)
+            if not future.done():
+                return future, lease
+        return None
+
+    def _check(self, entry: _Entry[C], hook: Callable[[C], Awaitable[object]]) -> None:
+        """Run `validate` or `reset`; a good connection is served then, another closed."""
+        entry.holders.append(CHECK)  # so that nothing else parts with it
+        self._run(CHECK, partial(hook, entry.connection), partial(self._on_checked, entry))
+
+    def _retire(self, entry: _Entry[C], reason: str) -> None:
+        """Close a connection for *reason*, at once or after its last lease."""
+        if entry not in self._entries:
+            return
+        entry.fate = entry.fate or reason
+        with suppress(ValueError):
             self._free.remove(entry)
-        if entry.leases or self._is_dead():
+        if not entry.holders:
+            self._entries.remove(entry)
+            self._closed[entry.fate] += 1
+            self._past_leases += entry.uses
+            self._run("close", partial(self._close, entry.connection), None)
+
+    def _fail(self, future: _Waiter[C], error: PoolError) -> None:
+        self._waiters.pop(future, None)
+        future.set_exception(error)
+
+    def _time_out(self, futures: Iterable[_Waiter[C]]) -> None:
+        text = f"no connection became free in time; {self.stats()}"
+        for future in futures:
+            self._timeouts += 1
+            self._fail(future, PoolTimeoutError(text))
+
+    # Time: one timer, for whatever ends next
+
+    def _touch(self, entry: _Entry[C]) -> None:
+        """Note when a connection was last used; let the timer go off when it expires."""
+        entry.idle_since = now = self._clock()
+        end = now + self._idle_timeout
+        if end < self._wake or entry.expires < self._wake:
+            self._wake_at(min(end, entry.expires))
+
+    def _wake_at(self, when: float) -> None:
+        """Let the timer go off at *when*, if not before."""
+        if when < self._wake:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._wake = when
+            self._timer = self._loop.call_later(max(0.0, when - self._clock()), self._tick)
+
+    def _tick(self) -> None:
+        """End what is over, and set the timer for what is next."""
+        now = max(self._clock(), self._wake)  # a loop may be early by its clock's resolution
+        self._timer, self._wake = None, inf
+        ends = [self._expire_waiters(now)]
+        for entry in sorted(self._entries, key=lambda entry: entry.idle_since):
+            end, reason = self._end_of(entry)
+            if end <= now:
+                self._retire(entry, reason)
+        self._pump(now)
+        ends += [self._end_of(entry)[0] for entry in self._entries if not entry.fate]
+        self._wake_at(min(ends))
+
+    def _expire_waiters(self, now: float) -> float:
+        """Fail the waiters whose time is over; return when to look for the next."""
+        late, looked, soonest = [], 0, inf
+        for future, lease in self._waiters.items():
+            looked += 1
+            if lease._deadline <= now:
+                late.append(future)
+            elif lease._deadline < soonest:
+                soonest = lease._deadline
+                if self._is_sorted:
+                    break
+        self._time_out([future for future in late if not future.done()])
+        return max(soonest, now + looked * SEARCH_TIME)
+
+    # Tasks of the pool, and what follows when they end
+
+    def _run(self, work: str, hook: Callable[[], Awaitable[Any]], then: _Then | None) -> None:
+        """Run *hook* in a task; what follows is a callback: a loop that died calls none."""
+        self._running[work] += 1  # before an eager task begins
+        task = self._loop.create_task(self._bounded(hook), context=self._context.copy())
+        self._tasks[task] = work
+        task.add_done_callback(partial(self._on_done, then))
+
+    async def _bounded(self, hook: Callable[[], Awaitable[Any]]) -> Any:
+        async with asyncio.timeout(self._hook_timeout):
+            return await hook()
+
+    def _on_done(self, then: _Then | None, task: "asyncio.Task[Any]") -> None:
+        self._running[self._tasks.pop(task)] -= 1
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
+            self._note(error)
+        if then is not None:
+            then(None if error else task.result(), error)
+        self._pump(self._clock())
+        self._stirred.set()  # for those who wait now
+        self._stirred = asyncio.Event()
+
+    def _note(self, error: BaseException) -> None:
+        self._errors += 1
+        self._last_error = repr(error)
+
+    def _on_connected(self, connection: C, error: BaseException | None) -> None:
+        if error is not None:
+            self._back_off(error)
             return
-        entry.is_gone = True
-        self._entries.discard(entry)
-        self._count_closed(entry, entry.retiring)
-        self._closing += 1
-        self._spawn(self._close_one(entry.connection))
-
-    def _count_closed(self, entry: _Entry[C], reason: str) -> None:
-        self._closed[reason] += 1
-        self._past_leases += entry.uses
-        self._past_used += entry.uses > 0
-
-    def _sweep(self) -> None:
-        """Close expired idle connections, the longest idle first; set the timer for the next."""
-        now = self._clock() + TIMER_SLACK
-        for entry in [entry for entry in self._free if not entry.leases]:
-            if entry.expires <= now:
-                self._part(entry, "lifetime")
-            elif entry.idle_since + self._idle_timeout <= now and len(self._entries) > self._min:
-                self._part(entry, "idle")
-        ends = [entry.expires for entry in self._entries if entry.expires > now]
-        idle = [entry.idle_since for entry in self._free if not entry.leases]
-        is_above_floor = len(self._entries) > self._min
-        if idle and is_above_floor:
-            ends.append(min(idle) + self._idle_timeout)
-        # With nothing idle, the next connection to become so brings the earliest end.
-        self._must_arm_expiry = not idle and is_above_floor and self._idle_timeout < math.inf
-        if self._expiry_timer is not None:
-            self._expiry_timer.cancel()
-            self._expiry_timer = None
-        soonest = min(ends, default=math.inf)
-        if soonest < math.inf:
-            loop = cast("_Loop", self._loop)
-            self._expiry_timer = loop.call_later(max(0.0, soonest - now), self._sweep)
-
-    # Tasks of the pool
-
-    def _spawn(self, work: Coroutine[Any, Any, None], *, is_connect: bool = False) -> None:
-        loop = cast("_Loop", self._loop)
-        task = loop.create_task(work, context=self._context.copy())
-        self._tasks[task] = is_connect
-        task.add_done_callback(self._end_task)
-
-    def _end_task(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.pop(task, None)
-        self._wake_drainers()
-
-    async def _connect_one(self) -> None:
-        generation = self._generation
-        try:
-            async with asyncio.timeout(_limit(self._connect_timeout)):
-                connection = await self._connect()
-        except BaseException as error:
-            if generation == self._generation:
-                self._connecting -= 1
-                self._size -= 1
-                self._fail_connect(error)
-            if not isinstance(error, Exception):
-                raise
-            return
-        self._connecting -= 1
-        self._arrive(connection)
-
-    def _arrive(self, connection: C) -> None:
-        """Take in a new connection."""
         life = self._max_lifetime * (1 - LIFETIME_JITTER * self._rand())
         entry = _Entry(connection, expires=self._clock() + life)
         self._entries.add(entry)
         self._created += 1
-        self._failures, self._retry_at = 0, -math.inf
-        self._must_arm_expiry = min(self._max_lifetime, self._idle_timeout) < math.inf
-        self._supply(entry)
+        self._delay = 0.0
+        self._admit(entry)
 
-    def _supply(self, entry: _Entry[C]) -> None:
-        """Give a connection fresh from `connect` or a hook to the waiters, or keep it."""
-        now = self._clock()
-        if self._is_closed:
-            self._part(entry, "closed")
-        elif entry.expires <= now:
-            self._part(entry, "lifetime")
+    def _on_checked(self, entry: _Entry[C], answer: object, error: BaseException | None) -> None:
+        if entry in self._entries:  # else it was forced
+            entry.holders.remove(CHECK)
+            if error is not None or answer is False:
+                entry.fate = entry.fate or "broken"
+            self._admit(entry)
+
+    def _admit(self, entry: _Entry[C]) -> None:
+        """Take in a connection fresh from `connect` or a check."""
+        if self._is_closed or entry.fate:
+            self._retire(entry, "closed")
         else:
-            while entry.leases < self._share and (future := self._first_waiter()) is not None:
-                self._waiters.popleft()
-                self._waiting -= 1
-                if entry in self._free:
-                    self._free.remove(entry)
-                self._lend(entry)
-                future.set_result(entry)
-            if entry.leases < self._share:
-                self._shelve(entry)
-        self._pump()
+            self._touch(entry)
+            self._serve(entry)
 
-    def _fail_connect(self, error: BaseException) -> None:
-        """Tell the first waiter, or all with `fail_fast`, and back off before the next try."""
-        if self._is_closed or self._is_dead():
-            return
-        self._errors += 1
-        self._last_error = repr(error)
+    def _back_off(self, error: BaseException) -> None:
+        """Tell the first waiter that a connect failed, and delay the next one."""
         now = self._clock()
         if now >= self._retry_at:  # else one of several that failed together
-            self._failures += 1
-            delay = min(self._backoff_max, self._backoff * 2.0 ** min(self._failures - 1, 60))
-            self._retry_at = now + delay * (1 - self._rand() / 2)
-        while True:
+            self._delay = min(2 * self._delay, BACKOFF_MAX * self._backoff) or self._backoff
+            self._retry_at = now + self._delay * (1 - self._rand() / 2)
+        if waiter := self._next_waiter():
             failure = ConnectFailedError(f"connect failed: {error!r}")
             failure.__cause__ = error
-            if not self._fail_first(failure) or not self._fail_fast:
-                break
-        self._pump()
+            self._fail(waiter[0], failure)
 
-    def _examine(self, entry: _Entry[C], hook: Callable[[C], Awaitable[object]] | None) -> None:
-        """Run `validate` or `reset` in a task; then the connection is supplied or closed."""
-        entry.leases += 1  # the examination's own, so that nothing else parts with it
-        self._checking += 1
-        self._spawn(self._run_hook(entry, cast("Callable[[C], Awaitable[object]]", hook)))
-
-    async def _run_hook(self, entry: _Entry[C], hook: Callable[[C], Awaitable[object]]) -> None:
-        is_good = False
-        try:
-            async with asyncio.timeout(_limit(self._hook_timeout)):
-                is_good = await hook(entry.connection) is not False
-        except Exception as error:  # noqa: BLE001 - counted; the connection is closed
-            self._note_hook_error(error)
-        finally:
-            if not entry.is_gone and not self._is_dead():
-                self._checking -= 1
-                entry.leases -= 1
-                if is_good and not entry.retiring:
-                    self._supply(entry)
-                else:
-                    self._part(entry, "broken")
-
-    async def _close_one(self, connection: C) -> None:
-        generation = self._generation
-        try:
-            async with asyncio.timeout(_limit(self._hook_timeout)):
-                await self._close(connection)
-        except Exception as error:  # noqa: BLE001 - counted; the slot must become free
-            self._note_hook_error(error)
-        finally:
-            if generation == self._generation:
-                self._closing -= 1
-                self._size -= 1
-                self._pump()
-
-    def _note_hook_error(self, error: Exception) -> None:
-        self._hook_errors += 1
-        self._last_error = repr(error)
-
-    # Event loops and the end
+    # Event loops, and the end
 
     def _is_dead(self) -> bool:
-        """Tell whether the pool's event loop was closed: nothing can be scheduled any more."""
+        """Tell whether there is no event loop in which anything could happen."""
         return self._loop is None or self._loop.is_closed()
 
     def _bind(self) -> None:
@@ -1054,172 +861,50 @@ class Pool(Generic[C]):
             raise PoolClosedError(f"the pool is closed; {self.stats()}")
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            if self._loop is not None:
-                if not self._loop.is_closed():
-                    raise PoolUsageError(
-                        f"{self!r} belongs to another event loop that is open; use one pool a loop"
-                    )
-                self._forget()
+            if not self._is_dead():
+                text = "belongs to another event loop that is open; use one pool a loop"
+                raise PoolUsageError(f"{self!r} {text}")
+            self._forget()
             self._loop = loop
-            is_debug = loop.get_debug() if self._debug is None else self._debug
-            if is_debug:
-                self._holders, self._is_watchful, self._is_strict = {}, True, True
-            self._new_future = loop.create_future
-        self._is_running, self._thread = loop.is_running, get_ident()
-        if self._began is None:
-            self._began = self._clock()
-        if self._min:
-            self._pump()
+        self._thread, self._is_debug = get_ident(), loop.get_debug()
+        now = self._clock()
+        self._began = min(self._began, now)
+        self._pump(now)
+
+    def _forget(self) -> None:
+        """Count as closed what a dead loop has left behind, out of reach."""
+        for entry in self._entries:
+            entry.fate = "loop"
+            self._closed["loop"] += 1
+            self._past_leases += entry.uses
+        self._begin()
 
     def _shut(self) -> None:
         """Begin to close: from here on, whatever comes back is closed."""
-        for timer in (self._deadline_timer, self._retry_timer, self._expiry_timer):
-            if timer is not None:
-                timer.cancel()
-        self._must_arm_expiry, self._is_watchful = False, True
-        while self._fail_first(PoolClosedError("the pool was closed during the wait")):
-            pass
+        self._is_closed = True
+        if self._is_dead():
+            self._forget()
+        self._thread, self._wake = 0, -inf  # `acquire` and the timer come to nothing
+        if self._timer is not None:
+            self._timer.cancel()
+        while waiter := self._next_waiter():
+            self._fail(waiter[0], PoolClosedError("the pool was closed during the wait"))
         for entry in tuple(self._entries):
-            self._part(entry, "closed")
-        for task, is_connect in tuple(self._tasks.items()):
-            if is_connect:
+            self._retire(entry, "closed")
+        for task, work in tuple(self._tasks.items()):
+            if work == "connect":
                 task.cancel()
 
-    async def _drain(self) -> None:
-        """Wait until no connection and no task is left."""
-        while self._entries or self._tasks:
-            drainer: asyncio.Future[None] = cast("_Loop", self._loop).create_future()
-            self._drainers.append(drainer)
-            await drainer
-
-    def _wake_drainers(self) -> None:
-        drainers, self._drainers = self._drainers, []
-        for drainer in drainers:
-            if not drainer.done():
-                drainer.set_result(None)
-
-    def _force(self) -> str:
+    def _force(self) -> list[object]:
         """Close what is still leased; return who holds it."""
-        names = [name for _, name in (self._holders or {}).values()]
-        held = self._used
+        held = self._holders()
+        self._watch(-len(held))
         for entry in tuple(self._entries):
-            self._used -= entry.leases
-            entry.leases, entry.retiring = 0, "forced"
-            self._part(entry, "forced")
-        return ", ".join(names) or ((held and f"{held} (debug=True names holders)") or "")
+            entry.holders.clear()
+            entry.fate = "forced"
+            self._retire(entry, entry.fate)
+        return held
 
-    # Alarm and debugging
-
-    def _rearm(self) -> None:
-        capacity = self._max * self._share
-        self._alarm_at = math.ceil(capacity * NEAR_CAPACITY - 1e-9)
-        self._calm_at = -1
-
-    def _alarm(self) -> None:
-        """Report that utilization rose to 90 %, once until it was down to 70 %."""
-        capacity = self._max * self._share
-        self._alarm_at, self._calm_at = capacity + 1, math.floor(capacity * CALM_AGAIN + 1e-9)
-        self._alarms += 1
-        if self._on_near_capacity is not None:
-            # By the loop: the callback may raise, or use the pool.
-            cast("_Loop", self._loop).call_soon(self._on_near_capacity, self.stats())
-
-    def _hold(self, lease: Lease[C]) -> None:
-        """Record who took *lease*, in debug mode."""
-        task = asyncio.current_task()
-        frames = traceback.extract_stack(limit=8)
-        frame = next((f for f in reversed(frames) if f.filename != __file__), frames[-1])
-        name = f"{task.get_name() if task else 'no task'} at {frame.filename}:{frame.lineno}"
-        cast("dict[int, tuple[Any, str]]", self._holders)[id(lease)] = (task, name)
-
-    def _let_go(self, lease: Lease[C] | None) -> None:
-        if self._holders:
-            self._holders.pop(id(lease), None)
-
-    def _warn_of_nesting(self, holders: dict[int, tuple[Any, str]]) -> None:
-        task = asyncio.current_task()
-        for holder, name in holders.values():
-            if holder is task:
-                text = f"a task waits for a lease while it holds one, by {name}: can deadlock"
-                warnings.warn(text, RuntimeWarning, stacklevel=5)
-                return
-
-    def _give_back_later(self, entry: _Entry[C], lease: Lease[C]) -> None:
-        """Give back from a finalizer, which may run in any thread and at any point."""
-        if not self._is_dead():
-            give_back = cast("_Loop", self._loop).call_soon_threadsafe
-            with contextlib.suppress(RuntimeError):  # closed since
-                give_back(self._give_back, entry, None, lease, True)  # noqa: FBT003
-
-
-class OwnedSession(Generic[S]):
-    """A session entered and left by one task of its own.
-
-    The cancel scopes of anyio, and so the sessions of MCP, must be left by the task that entered
-    them (modelcontextprotocol/python-sdk#79), while a pool opens and closes in different tasks.
-
-    Attributes:
-        session: What the context manager returned.
-    """
-
-    def __init__(self, factory: Callable[[], AbstractAsyncContextManager[S]]) -> None:
-        self.session: S
-        self._stop = asyncio.Event()
-        self._ready: asyncio.Future[S] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._own(factory))
-        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
-
-    @classmethod
-    async def open(cls, factory: Callable[[], AbstractAsyncContextManager[S]]) -> "OwnedSession[S]":
-        """Enter what *factory* returns, in a new task, and return when it is ready."""
-        owned = cls(factory)
-        try:
-            waits: list[asyncio.Future[Any]] = [owned._task, owned._ready]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        except BaseException:
-            owned._task.cancel()
-            raise
-        if not owned._ready.done():
-            owned._task.result()
-        owned.session = owned._ready.result()
-        return owned
-
-    @property
-    def is_alive(self) -> bool:
-        """False once the session ended, by itself or by `close`."""
-        return not self._task.done()
-
-    async def close(self) -> None:
-        """Leave the session in its own task; raise what leaving it raised."""
-        self._stop.set()
-        try:
-            await asyncio.wait([self._task])
-        except BaseException:
-            self._task.cancel()
-            raise
-        if not self._task.cancelled():
-            self._task.result()
-
-    async def _own(self, factory: Callable[[], AbstractAsyncContextManager[S]]) -> None:
-        async with factory() as session:
-            self._ready.set_result(session)
-            await self._stop.wait()
-
-    def __repr__(self) -> str:
-        return f"<OwnedSession {'alive' if self.is_alive else 'ended'}>"
-
-
-def session_pool(
-    factory: Callable[[], AbstractAsyncContextManager[S]],
-    **options: Any,
-) -> "Pool[OwnedSession[S]]":
-    """Return a pool of sessions, each owned by a task; a lease gives an `OwnedSession`.
-
-    A session that ended is closed and replaced when its turn comes, and never leased.
-
-    Args:
-        factory: Returns an async context manager that enters a session, as `mcp.Client` does.
-        **options: As of `Pool`; `leases_per_connection` lets callers share a session.
-    """
-    options.setdefault("is_broken", lambda owned, _error: not owned.is_alive)
-    return Pool(lambda: OwnedSession.open(factory), OwnedSession[S].close, **options)
+    def _holders(self) -> list[object]:
+        """Return the task of each lease."""
+        return [task for entry in self._entries for task in entry.holders if task is not CHECK]

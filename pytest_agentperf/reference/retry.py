@@ -20,6 +20,7 @@ the retry outside and do not retry the breaker's rejection:
 import asyncio
 import functools
 import inspect
+import itertools
 import math
 import random
 import threading
@@ -188,18 +189,19 @@ class RetryBudget:
         self._ratio = _number("ratio", ratio, 0, is_above=True)
         self._burst = _number("burst", burst, 1)
         self._tokens = self._burst
-        self._calls = self._retries = self._refused = 0
+        self._calls = self._looks = self._retries = self._refused = 0
         self._lock = threading.Lock()
+        # Counts without a lock, for every call passes here; the bucket is filled when it is needed.
+        self._counter = itertools.count()
 
     def deposit(self) -> None:
         """Count a call."""
-        with self._lock:
-            self._calls += 1
-            self._tokens = min(self._burst, self._tokens + self._ratio)
+        next(self._counter)
 
     def withdraw(self) -> bool:
         """Tell whether a retry is admitted, and count it if so."""
         with self._lock:
+            self._fill()
             if self._tokens < 1 - 1e-9:  # ten times 0.1 is a little less than 1
                 self._refused += 1
                 return False
@@ -210,7 +212,15 @@ class RetryBudget:
     def stats(self) -> BudgetStats:
         """Return what the budget holds now and has counted since it was made."""
         with self._lock:
+            self._fill()
             return BudgetStats(self._tokens, self._calls, self._retries, self._refused)
+
+    def _fill(self) -> None:
+        """Put in what the calls since the last time are worth; to look at the counter counts."""
+        calls = next(self._counter) - self._looks
+        self._looks += 1
+        self._tokens = min(self._burst, self._tokens + self._ratio * (calls - self._calls))
+        self._calls = calls
 
     def __repr__(self) -> str:
         stats = self.stats()
@@ -353,7 +363,10 @@ class Retry:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> R:
-        began, number = self._begin(), 1
+        self._calls += 1
+        if self._budget is not None:
+            self._budget.deposit()
+        began, number = self._clock(), 1
         while True:
             try:
                 result = await function(*args, **kwargs)
@@ -370,7 +383,10 @@ class Retry:
     def _run_sync(
         self, function: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> R:
-        began, number = self._begin(), 1
+        self._calls += 1
+        if self._budget is not None:
+            self._budget.deposit()
+        began, number = self._clock(), 1
         while True:
             try:
                 result = function(*args, **kwargs)
@@ -383,12 +399,6 @@ class Retry:
                 return self._checked(function, result)
             self._sleep_sync(delay)
             number += 1
-
-    def _begin(self) -> float:
-        self._calls += 1
-        if self._budget is not None:
-            self._budget.deposit()
-        return cast("float", self._clock())
 
     def _checked(self, function: Callable[..., R], result: R) -> R:
         """Refuse an awaitable: its errors would come too late to be retried."""

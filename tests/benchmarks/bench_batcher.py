@@ -56,6 +56,35 @@ async def bare(item: int) -> int:
     return await future
 
 
+def data_loader() -> Ask:
+    peer: Any = pytest.importorskip("aiodataloader")
+    loader = peer.DataLoader(double, max_batch_size=SIZE, cache=False)
+    ask: Ask = loader.load
+    return ask
+
+
+class Polling:
+    """A batcher of the usual kind, with a queue and a task that looks every millisecond."""
+
+    def __init__(self) -> None:
+        self.queue: list[tuple[int, asyncio.Future[int]]] = []
+        self.task = asyncio.create_task(self.poll())
+
+    async def __call__(self, item: int) -> int:
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.queue.append((item, future))
+        return await future
+
+    async def poll(self) -> None:
+        while True:
+            await asyncio.sleep(0.001)
+            queue, self.queue = self.queue[:SIZE], self.queue[SIZE:]
+            for (_, future), result in zip(
+                queue, await double([item for item, _ in queue]), strict=True
+            ):
+                future.set_result(result)
+
+
 async def rate(ask: Ask, callers: int) -> float:
     """Return items a second of so many callers, each with one item at a time."""
     began = clock()
@@ -81,7 +110,9 @@ async def bench_items_of_many_callers(
     ours = await rate(batcher, SIZE)
     again = await rate(Floor(), SIZE)
     plain = await rate(bare, SIZE)
+    peer = await rate(data_loader(), SIZE)
     record_ratio("batcher ÷ floor, 100 callers × 100", ">= 0.85", 2 * ours / (base + again))
+    record_ratio("aiodataloader ÷ floor, 100 callers × 100", "shown", 2 * peer / (base + again))
     record_ratio("floor ÷ itself (A/A)", "noise", again / base)
     record_ratio("batcher ÷ future + call_soon each, items/s", ">= 0.85", ours / plain)
 
@@ -93,7 +124,11 @@ async def bench_lone_item(record_ratio: Callable[[str, str, float], None], repea
     batcher: Batcher[int, int] = Batcher(double, batch_size=SIZE)
     ours = await rate(batcher, 1)
     again = await rate(bare, 1)
+    polling = Polling()
+    polled = await rate(polling, 1)
+    polling.task.cancel()
     record_ratio("a lone item ÷ a bare future with call_soon", "<= 2", (base + again) / 2 / ours)
+    record_ratio("a lone item, polled ÷ a bare future", "shown", (base + again) / 2 / polled)
 
 
 @pytest.mark.asyncio

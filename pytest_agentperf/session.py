@@ -158,7 +158,7 @@ class PerfSession:
 
     def _new_watching(self, monitors: Monitors) -> "Watching":
         from pytest_agentperf.measure.concurrency.door import Watching
-        from pytest_agentperf.measure.concurrency.watch import WatchContext
+        from pytest_agentperf.measure.concurrency.settings import WatchContext
 
         return Watching(WatchContext(REAL_TIME.clock, monitors, self.acceptances.cover))
 

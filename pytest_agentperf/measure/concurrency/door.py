@@ -9,7 +9,8 @@ from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.units import Unit, parse_quantity
 from pytest_agentperf.measure.concurrency.scaling import Scaling, ScalingRun
-from pytest_agentperf.measure.concurrency.watch import Watch, WatchContext, WatchSettings
+from pytest_agentperf.measure.concurrency.settings import WatchContext, WatchSettings
+from pytest_agentperf.measure.concurrency.watch import Watch
 from pytest_agentperf.measure.timings import name_of
 
 __all__ = ["PerfConcurrency", "Watching"]

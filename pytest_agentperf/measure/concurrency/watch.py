@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
-from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.finding import Finding
 from pytest_agentperf.core.measurement import Measurement
@@ -15,18 +13,15 @@ from pytest_agentperf.measure.concurrency.leaks import METRICS, Leak, Snapshot
 from pytest_agentperf.measure.concurrency.loopwatch import LoopWatch
 from pytest_agentperf.measure.concurrency.running import RunningSpan
 from pytest_agentperf.measure.concurrency.schedule import Step, critical_path, perfect
+from pytest_agentperf.measure.concurrency.settings import WatchContext, WatchSettings
 from pytest_agentperf.measure.concurrency.sightings import BlockTotals, Sightings
 from pytest_agentperf.measure.concurrency.span import Span
 from pytest_agentperf.measure.concurrency.spans import SpanRecorder
 from pytest_agentperf.measure.concurrency.valueflow import dependencies
 from pytest_agentperf.measure.concurrency.waiting import Kind
 from pytest_agentperf.measure.concurrency.waits import WaitLedger, WaitTotal
-from pytest_agentperf.measure.monitors import Monitors
 
-__all__ = ["PARTS", "Watch", "WatchContext", "WatchSettings"]
-
-PARTS: Final = frozenset({"blocking", "leaks", "spans", "waits"})
-"""What a watch can look for."""
+__all__ = ["Watch"]
 
 _NAMES: Final = {
     "blocking": "loop watch",
@@ -34,40 +29,6 @@ _NAMES: Final = {
     "spans": "span recorder",
     "waits": "wait ledger",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class WatchSettings:
-    """What to look for, and how closely.
-
-    Attributes:
-        label: The user's name for the watch; None for the unnamed one.
-        threshold: Seconds from which the event loop counts as blocked.
-        exact: Whether every callback of the loop is timed.
-        independent: Names of spans that need nothing of each other.
-        parts: What to look for, some of `PARTS`.
-    """
-
-    label: str | None = None
-    threshold: float = 0.025
-    exact: bool = False
-    independent: tuple[str, ...] = ()
-    parts: frozenset[str] = PARTS
-
-
-@dataclass(frozen=True, slots=True)
-class WatchContext:
-    """The test around a watch.
-
-    Attributes:
-        clock: The clock.
-        monitors: Those at work in the test.
-        is_accepted: Whether the user knows and accepts a finding.
-    """
-
-    clock: Clock
-    monitors: Monitors
-    is_accepted: Callable[[Finding], bool]
 
 
 class Watch:

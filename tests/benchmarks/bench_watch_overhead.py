@@ -18,7 +18,11 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from pytest_agentperf.core.clock import REAL_TIME
 from pytest_agentperf.measure.concurrency.loopwatch import LoopWatch
+from pytest_agentperf.measure.concurrency.settings import WatchContext, WatchSettings
+from pytest_agentperf.measure.concurrency.watch import Watch
+from pytest_agentperf.measure.monitors import Monitors
 
 ROUNDS = 9
 Load: TypeAlias = Callable[[], Awaitable[None]]
@@ -106,6 +110,13 @@ async def exact_watch() -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
+async def all_parts() -> AsyncIterator[None]:
+    context = WatchContext(REAL_TIME.clock, Monitors(), lambda _: False)
+    async with Watch(WatchSettings(), context):
+        yield
+
+
+@contextlib.asynccontextmanager
 async def pyleak() -> AsyncIterator[None]:
     peer: Any = pytest.importorskip("pyleak")
     async with peer.no_event_loop_blocking(action="log", threshold=0.025, check_interval=0.005):
@@ -130,6 +141,7 @@ async def debug_mode() -> AsyncIterator[None]:
 AROUND: dict[str, tuple[Around, str]] = {
     "watch": (watch, "<= 1.03"),
     "exact watch": (exact_watch, "<= 1.20"),
+    "all parts of perf_concurrency": (all_parts, "shown"),
     "a thread beside": (thread_beside, "shown"),
     "pyleak 25/5 ms": (pyleak, "shown"),
     "blockbuster": (blockbuster, "shown"),
@@ -175,44 +187,66 @@ def bench_debug_mode(record_ratio: Callable[[str, str, float], None], load: Load
 
 TESTS = """
 import asyncio, time, pytest
-from pytest_agentperf.measure.concurrency.loopwatch import LoopWatch
 
-@pytest.mark.parametrize("number", range(20))
+@pytest.mark.parametrize("number", range(21))
 @pytest.mark.asyncio
-async def test_empty(number):
+{marks}
+async def test_empty(number{fixtures}):
     {body}
 """
-WATCHED = "watch = LoopWatch(); watch.start(); watch.stop()"
-BODIES = {"watch": WATCHED, "pyleak": "pass", "nothing again": "pass"}
+PLAIN = {"marks": "", "fixtures": "", "body": "pass"}
+KINDS: dict[str, tuple[dict[str, str], str]] = {
+    "perf_concurrency": (
+        {
+            **PLAIN,
+            "fixtures": ", perf_concurrency",
+            "body": "async with perf_concurrency(): pass",
+        },
+        "<= 1.3",
+    ),
+    "the marker": (
+        {**PLAIN, "marks": "@pytest.mark.perf_budget(loop_block_max='50ms', leaked_tasks=0)"},
+        "<= 1.3",
+    ),
+    "nothing again": (PLAIN, "noise"),
+    "pyleak": ({**PLAIN, "marks": "@pytest.mark.no_leaks"}, "shown"),
+}
+
+
 CONFTEST = """
-spent = 0.0
-def pytest_runtest_logreport(report):
-    global spent
-    spent += report.duration
+import time
+marks = [time.perf_counter()]
+def pytest_runtest_logfinish():
+    marks.append(time.perf_counter())
 def pytest_sessionfinish():
-    print("spent", spent)
+    print("spent", marks[-1] - marks[1], marks[-1] - marks[0])
 """
 
 
-def seconds_of_tests(folder: Path, body: str, mark: str = "") -> float:
-    """Return the time of 20 async tests with *body*, as pytest sums it up."""
+def seconds_of_tests(folder: Path, parts: dict[str, str]) -> tuple[float, float]:
+    """Return what 20 async tests of these *parts* take, without and with all before them.
+
+    Before them are the collection and a first such test, with which everything is imported.
+    """
     (folder / "conftest.py").write_text(CONFTEST)
-    (folder / "test_empty.py").write_text(mark + TESTS.format(body=body))
-    options = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:agentperf", "--rootdir", str(folder)]
-    command = [sys.executable, "-m", "pytest", *options, "-c", "/dev/null", str(folder)]
+    (folder / "test_empty.py").write_text(TESTS.format(**parts))
+    options = ["-q", "-s", "-p", "no:cacheprovider", "--rootdir", str(folder), "-c", "/dev/null"]
+    command = [sys.executable, "-m", "pytest", *options, str(folder)]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return float(next(line for line in shown.splitlines() if line.startswith("spent")).split()[1])
+    spent = next(line for line in shown.splitlines() if "spent" in line).split()
+    return float(spent[-2]), float(spent[-1])
 
 
 def bench_empty_tests(record_ratio: Callable[[str, str, float], None], tmp_path: Path) -> None:
-    leaks = "import pytest\npytestmark = [pytest.mark.no_leaks]\n"
-    spent: dict[str, list[float]] = {"nothing": [], "watch": [], "nothing again": [], "pyleak": []}
+    kinds = {"nothing": (PLAIN, ""), **KINDS}
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in kinds}
     for _ in range(ROUNDS):
-        spent["nothing"].append(seconds_of_tests(tmp_path, "pass"))
-        spent["watch"].append(seconds_of_tests(tmp_path, WATCHED))
-        spent["nothing again"].append(seconds_of_tests(tmp_path, "pass"))
-    spent["pyleak"].append(seconds_of_tests(tmp_path, "pass", leaks))
-    base = statistics.median(spent["nothing"])
-    for name, must_be in (("watch", "<= 1.3"), ("nothing again", "noise"), ("pyleak", "shown")):
-        ratio = statistics.median(spent[name]) / base
-        record_ratio(f"20 empty tests: {name} ÷ nothing", must_be, ratio)
+        for name, (parts, _) in kinds.items():
+            spent[name].append(seconds_of_tests(tmp_path, parts))
+    for at, what in enumerate(("tests", "tests, with imports")):
+        base = statistics.median(times[at] for times in spent["nothing"])
+        for name, (_, must_be) in KINDS.items():
+            ratio = statistics.median(times[at] for times in spent[name]) / base
+            record_ratio(
+                f"20 empty {what}: {name} ÷ nothing", must_be if at == 0 else "shown", ratio
+            )

@@ -229,6 +229,7 @@ class Schedule:
                 self.run_thread(0)
         await closing
         await asyncio.gather(*self.asking, return_exceptions=True)
+        await asyncio.sleep(0)  # for what counts the settled ones
         self.check()
         self.check_results()
         assert asyncio.all_tasks() == {asyncio.current_task()}

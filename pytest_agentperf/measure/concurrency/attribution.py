@@ -37,6 +37,7 @@ class Reading(NamedTuple):
     others: float = 0.0
     gc: float = 0.0
     starved: float = 0.0
+    surely_starved: float = 0.0
     asleep: float = 0.0
 
 
@@ -50,7 +51,8 @@ class Cost:
         turns: How often that thread got a processor.
         others: Processor time of the other threads.
         gc: Processor time of collections that nobody asked for.
-        starved: How long the watchdog waited for the GIL.
+        starved: How long the watchdog waited, for the GIL as far as is known.
+        surely_starved: For how long of this it kept waking, as one does that waits for the GIL.
         asleep: How long the machine was suspended.
         is_known: Whether the system counts all of these.
     """
@@ -61,6 +63,7 @@ class Cost:
     others: float = 0.0
     gc: float = 0.0
     starved: float = 0.0
+    surely_starved: float = 0.0
     asleep: float = 0.0
     is_known: bool = True
 
@@ -148,10 +151,18 @@ class Meter:
     costs the loop more than all the rest. Therefore `refresh` is apart from `read`.
     """
 
-    __slots__ = ("_clock_id", "_collector", "_ident", "_loop", "_watchdog", "starved")
+    __slots__ = (
+        "_clock_id",
+        "_collector",
+        "_ident",
+        "_loop",
+        "_watchdog",
+        "starved",
+        "surely_starved",
+    )
 
     def __init__(self) -> None:
-        self.starved = 0.0
+        self.starved = self.surely_starved = 0.0
         self._ident = threading.get_ident()
         self._collector = CollectorClock()
         self._clock_id = _thread_clock_id()
@@ -198,6 +209,7 @@ class Meter:
             others=time.process_time() - cpu - self._of_watchdog(),
             gc=self._collector.seconds,
             starved=self.starved,
+            surely_starved=self.surely_starved,
             asleep=_suspended(),
         )
 

@@ -169,7 +169,8 @@ class AsyncioLoop(_OfAsyncio):
 
     def ready(self, seconds: float) -> tuple[int, float]:
         now = self.loop.time()
-        others = (handle for handle in self._queue if not self._is_ours(handle))
+        queue = tuple(self._queue)  # at once: other threads append to it
+        others = (handle for handle in queue if not self._is_ours(handle))
         due = (getattr(handle, "_when", -math.inf) for handle in others)
         waits = [min(max(now - when, 0.0), seconds) for when in due]
         return self._ahead + len(waits), self._ahead * seconds + sum(waits)

@@ -38,6 +38,7 @@ _READINGS: Final = 2000
 _SEEN: Final = 64
 # Turns of the watchdog between two readings that are its own doing.
 _OWN_TURNS: Final = 20
+_NEARLY: Final = 0.75
 # What can hold a loop that runs no step.
 _FROM_OUTSIDE: Final = frozenset({"gil", "gc", "suspended"})
 
@@ -46,6 +47,7 @@ class Counters(Protocol):
     """What the watchdog asks of a `Meter`."""
 
     starved: float
+    surely_starved: float
 
     @property
     def is_known(self) -> bool:
@@ -234,8 +236,11 @@ class Watchdog:
             self._refreshed = now
             # A thread that waits for the GIL wakes once per interval; if meanwhile the GIL is given
             # up and taken back, as a busy loop does to ask for events, it wakes each time.
-            was_held = turns <= _OWN_TURNS + 2 * late / sys.getswitchinterval()
+            expected = late / sys.getswitchinterval()
+            was_held = turns <= _OWN_TURNS + 2 * expected
             held = max(late - wait, 0.0) if was_held and late >= _LATE else 0.0
+            # One that woke less often waited for something else, or its machine stood still.
+            self._counters.surely_starved += held if turns >= expected / 2 else 0.0
         elif key == IDLE:
             return 0.0
         self._counters.starved += held
@@ -298,8 +303,16 @@ class Watchdog:
         computed = min(cost.cpu - 1.5 * self._tick, wall)
         seconds = max(wall - cost.run_delay, computed, 0.0)
         cause = cause_of(seconds, cost, self._threshold)
-        if step.key == IDLE and cause not in _FROM_OUTSIDE:
-            return  # the loop ran nothing: the system was late, that is all
+        if cause == "gc" and not is_exact:
+            # It began up to a look before it was seen, and what it computed by then counts as well.
+            early = self._cost(began - 1.5 * self._tick, ended)
+            if early.cpu - early.gc >= self._threshold:
+                cause = "computing"
+        # It ran nothing, and the system was late; unless somebody kept the GIL all the while, and
+        # the step was over when at last the GIL came round to the watchdog.
+        is_sure = cause in _FROM_OUTSIDE or cost.surely_starved >= _NEARLY * wall
+        if step.key == IDLE and not is_sure:
+            return
         ready, lost = ping.ready_for(wall) if ping else (0, 0.0)
         block = Blocking(
             seconds=seconds,

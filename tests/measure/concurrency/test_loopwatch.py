@@ -109,11 +109,11 @@ async def test_loop_that_only_waits_is_not_blocked() -> None:
 
 @pytest.mark.asyncio
 async def test_other_threads_that_compute_are_not_the_codes_fault() -> None:
-    watch = LoopWatch()
-    watch.start()
     threads = [threading.Thread(target=compute) for _ in range(4)]
     for thread in threads:
-        thread.start()
+        thread.start()  # waits until it runs: with three others that compute, a block
+    watch = LoopWatch()
+    watch.start()
     for _ in range(20):
         await asyncio.sleep(0.005)
     watch.stop()

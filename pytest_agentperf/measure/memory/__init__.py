@@ -1,0 +1,1 @@
+"""Memory: what calls hold, what garbage collection costs, and how large objects are."""

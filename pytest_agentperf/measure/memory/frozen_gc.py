@@ -1,6 +1,7 @@
 """A program without its garbage collector, for times that no collection disturbs."""
 
 import gc
+import sys
 import threading
 from typing import Self
 
@@ -43,7 +44,7 @@ class FrozenGc:
         gc.disable()
         collect_unseen()
         # PyPy has nothing to freeze with.
-        self._froze = hasattr(gc, "freeze") and not gc.get_freeze_count()
+        self._froze = hasattr(gc, "freeze") and not _is_frozen()
         if self._froze:
             gc.freeze()
 
@@ -54,3 +55,12 @@ class FrozenGc:
             gc.enable()
         else:
             gc.disable()
+
+
+def _is_frozen() -> bool:
+    """Return whether somebody has frozen what there is.
+
+    The count of frozen objects does not tell: Python 3.12 puts its immortal ones there too.
+    """
+    oldest = vars(sys)
+    return not any(each is oldest for each in gc.get_objects())

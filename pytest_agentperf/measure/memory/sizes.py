@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
-__all__ = ["fields_of", "has_fields", "instance_size", "reachable", "size"]
+__all__ = ["fields_of", "has_fields", "reachable", "size", "size_of_kind"]
 
 _Sizer: TypeAlias = Callable[[Any], int]
 
@@ -56,7 +56,7 @@ def size(obj: object) -> int:
         by_kind.clear()
         for each in level:
             by_kind[type(each)].append(each)
-        total += sum(_size_of(kind, objects) for kind, objects in by_kind.items())
+        total += sum(size_of_kind(kind, objects) for kind, objects in by_kind.items())
     return total
 
 
@@ -90,25 +90,40 @@ def has_fields(kind: type) -> bool:
     )
 
 
-def fields_of(obj: object) -> tuple[list[object], bool]:
-    """Return the values of the attributes and slots of *obj*, and whether a dict holds them.
+def fields_of(obj: object) -> tuple[list[object], dict[str, Any] | None]:
+    """Return the values of the attributes and slots of *obj*, and the `__dict__` that holds them.
 
-    Python 3.13 does not tell of a dict that it made with `vars` for a plain instance.
+    None for an instance that has no dict yet. Python 3.13 does not tell of one that it made for
+    `vars`.
     """
     held = [each for each in gc.get_referents(obj) if each is not type(obj)]
-    first = held[0] if len(held) == 1 else None
-    if type(first) is dict and _is_dict_of(first, obj):
-        return list(first.values()), True
-    return held, False
+    for each in held:
+        if type(each) is dict and _is_dict_of(each, obj):
+            return [*each.values(), *(other for other in held if other is not each)], each
+    return held, None
 
 
-def instance_size(kind: type, fields: int) -> int:
-    """Return the bytes of a plain instance of *kind* with *fields* attributes, without values."""
+def size_of_kind(kind: type, objects: list[object]) -> int:
+    """Return the bytes of *objects*, all of *kind*, without what they hold."""
+    if kind is int:
+        return sum(max(sys.getsizeof(each), _LEAST_INT) for each in objects)
+    total = sum(map(_sizer(kind), objects))
+    if has_fields(kind):
+        found = [fields_of(each) for each in objects]
+        # The class decides the room that each of its instances has, by the most it has seen.
+        most = max(len(fields) for fields, _ in found) - _slot_count(kind)
+        rooms = sum(_ARE_FIELDS_INLINE or own is None for _, own in found)
+        total += rooms * _room_for(most)
+    return total
+
+
+def _room_for(fields: int) -> int:
+    """Return the bytes that a plain instance takes besides its object, for its attributes."""
     # `_PyInlineValuesSize` and `new_values` of CPython, for a class whose first instances are made:
     # room for one attribute more, and a byte for the order of each.
     room = min(fields + 1, _MOST_FIELDS)
     extra = _rounded(room) + _POINTER if _ARE_FIELDS_INLINE else _rounded(room + 2)
-    return kind.__basicsize__ + _header(kind) + extra + room * _POINTER
+    return extra + room * _POINTER
 
 
 class _Holding(dict[type, bool]):
@@ -122,20 +137,6 @@ class _Holding(dict[type, bool]):
     def __missing__(self, kind: type) -> bool:
         self[kind] = not issubclass(kind, self._shared)
         return self[kind]
-
-
-def _size_of(kind: type, objects: list[object]) -> int:
-    """Return the bytes of *objects*, all of *kind*, without what they hold."""
-    if kind is int:
-        return sum(max(sys.getsizeof(each), _LEAST_INT) for each in objects)
-    total = sum(map(_sizer(kind), objects))
-    if has_fields(kind):
-        found = [fields_of(each) for each in objects]
-        # The class decides the room that each of its instances has, by the most it has seen.
-        most = max(len(fields) for fields, _ in found) - _slot_count(kind)
-        rooms = sum(_ARE_FIELDS_INLINE or not has_dict for _, has_dict in found)
-        total += rooms * (instance_size(kind, most) - kind.__basicsize__ - _header(kind))
-    return total
 
 
 def _sizer(kind: type) -> _Sizer:

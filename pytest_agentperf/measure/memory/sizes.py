@@ -40,7 +40,8 @@ _COLLECTED: Final = 1 << 14  # Py_TPFLAGS_HAVE_GC
 _HEAP_TYPE: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
 _MANAGED_DICT: Final = 1 << 4  # Py_TPFLAGS_MANAGED_DICT: the dict is made when it is asked for
 _GC_HEADER: Final = sys.getsizeof([]) - [].__sizeof__()
-_ARE_FIELDS_INLINE: Final = sys.version_info >= (3, 13)
+_INLINE_VALUES: Final = 1 << 2  # Py_TPFLAGS_INLINE_VALUES: attributes are part of the object
+_HAS_INLINE: Final = sys.version_info >= (3, 13)
 
 
 def size(obj: object) -> int:
@@ -112,7 +113,8 @@ def size_of_kind(kind: type, objects: list[object]) -> int:
         found = [fields_of(each) for each in objects]
         # The class decides the room that each of its instances has, by the most it has seen.
         most = max(len(fields) for fields, _ in found) - _slot_count(kind)
-        rooms = sum(_ARE_FIELDS_INLINE or own is None for _, own in found)
+        is_inline = bool(kind.__flags__ & _INLINE_VALUES)
+        rooms = sum(is_inline if _HAS_INLINE else own is None for _, own in found)
         total += rooms * _room_for(most)
     return total
 
@@ -122,7 +124,7 @@ def _room_for(fields: int) -> int:
     # `_PyInlineValuesSize` and `new_values` of CPython, for a class whose first instances are made:
     # room for one attribute more, and a byte for the order of each.
     room = min(fields + 1, _MOST_FIELDS)
-    extra = _rounded(room) + _POINTER if _ARE_FIELDS_INLINE else _rounded(room + 2)
+    extra = _rounded(room) + _POINTER if _HAS_INLINE else _rounded(room + 2)
     return extra + room * _POINTER
 
 

@@ -7,10 +7,8 @@ itself. It makes Python code 3 to 13 times slower, so what is traced is never ti
 import sys
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
 
@@ -25,9 +23,9 @@ from pytest_agentperf.measure.memory.lines import (
     held_lines,
 )
 from pytest_agentperf.measure.memory.pauses import collect_unseen
+from pytest_agentperf.measure.memory.tracing import IS_TRACEABLE, Trace, TracedBytes, is_traced
 
-_IS_TRACEABLE: Final = find_spec("_tracemalloc") is not None  # not so in PyPy
-if TYPE_CHECKING or _IS_TRACEABLE:
+if TYPE_CHECKING or IS_TRACEABLE:
     import tracemalloc
 
 __all__ = ["TracedBlock", "TracedMemory", "Tracer"]
@@ -43,7 +41,6 @@ _OVERLAP: Final = (
     " one call at a time would tell them apart"
 )
 _NOTHING: Final = HeldLines()
-_DOMAIN: Final = 0xA9E2  # of allocations that tracemalloc is told of; Python's own are in 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +73,6 @@ class TracedMemory:
         return f"peak {peak}, growth {growth} (Python memory)"
 
 
-class _TracedBytes:
-    """What tracemalloc counts; zero while it is off."""
-
-    def now(self) -> int:
-        return tracemalloc.get_traced_memory()[0]
-
-    def highest(self) -> int:
-        return tracemalloc.get_traced_memory()[1]
-
-    def reset(self) -> None:
-        tracemalloc.reset_peak()
-
-
 class Tracer:
     """Traces blocks, any number of them nested or beside each other. One serves a process.
 
@@ -96,16 +80,13 @@ class Tracer:
     on it stays on, and its peak is made again what it would be without the blocks.
     """
 
-    __slots__ = ("_blocks", "_found", "_is_ours", "_lock", "_water", "_witness")
+    __slots__ = ("_blocks", "_lock", "_trace", "_water")
 
     def __init__(self) -> None:
-        self._water = HighWater(_TracedBytes())
+        self._water = HighWater(TracedBytes())
+        self._trace = Trace(self._water)
         self._lock = threading.Lock()
         self._blocks: list[TracedBlock] = []
-        # It is traced for as long as the trace is the one that the blocks began with.
-        self._witness: object = None
-        self._is_ours = False
-        self._found: Stretch | None = None
 
     def block(self, *, frames: int = 1, lines: bool = False) -> "TracedBlock":
         """Return a context, sync and async, that traces what is inside.
@@ -120,48 +101,24 @@ class Tracer:
     def enter(self, block: "TracedBlock", frames: int) -> object:
         """Trace for *block*; return what is traced for as long as the trace is not lost."""
         with self._lock:
-            if not _is_traced(self._witness):
-                self._begin(frames)
+            witness = self._trace.ensure(frames)
             block.share_with(self._blocks)
             self._blocks.append(block)
-            return self._witness
+            return witness
 
     def leave(self, block: "TracedBlock") -> None:
         """End the trace with the last block."""
         with self._lock:
             self._blocks.remove(block)
             if not self._blocks:
-                self._end()
-
-    def _begin(self, frames: int) -> None:
-        self._is_ours = not tracemalloc.is_tracing()
-        if self._is_ours:
-            tracemalloc.start(frames)
-        else:
-            self._found = Stretch()
-            peak = tracemalloc.get_traced_memory()[1]
-            self._water.begin(self._found)
-            self._found.raise_to(peak)
-        self._witness = object()
-
-    def _end(self) -> None:
-        is_alive = _is_traced(self._witness)
-        self._witness = None
-        if self._is_ours:
-            tracemalloc.stop()
-        if self._found is not None:
-            self._water.end(self._found)
-            self._water.forget(self._found)
-            if is_alive:
-                _raise_peak(self._found.peak)
-            self._found = None
+                self._trace.end()
 
 
 class TracedBlock:
     """A context that traces what is inside; `result` can be read after it.
 
     Exact to the byte where it begins the trace; where one was on before, to some 300 bytes, because
-    what Python itself keeps for reuse is traced then.
+    what Python itself keeps for reuse is traced then. Outer blocks count an inner one with 1.2 kB.
 
     Attributes:
         is_shared: Whether another block ran beside it, neither around nor inside.
@@ -212,7 +169,7 @@ class TracedBlock:
             block = block._outer  # noqa: SLF001 -- of the same class
 
     def __enter__(self) -> Self:
-        if not _IS_TRACEABLE:
+        if not IS_TRACEABLE:
             self._result = TracedMemory(None, None, reason=_NO_TRACE)
             return self
         self._outer = _innermost.get()
@@ -234,7 +191,7 @@ class TracedBlock:
 
     # Named parameters: a tuple of them would be counted.
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        if not _IS_TRACEABLE:
+        if not IS_TRACEABLE:
             return
         self._water.end(self._stretch)
         try:
@@ -259,7 +216,7 @@ class TracedBlock:
         return _Ready(None)
 
     def _read(self, growth: int) -> TracedMemory:
-        if not _is_traced(self._witness):
+        if not is_traced(self._witness):
             return TracedMemory(None, None, reason=_LOST)
         peak = self._stretch.peak - self._stretch.start
         return TracedMemory(peak, growth, self._held(), tuple(self._notes()))
@@ -307,21 +264,3 @@ def _steps(frame: FrameType | None) -> Iterator[int]:
         yield id(frame.f_code)
         yield frame.f_lasti
         frame = frame.f_back
-
-
-def _is_traced(witness: object) -> bool:
-    return tracemalloc.get_object_traceback(witness) is not None
-
-
-def _raise_peak(peak: int) -> None:
-    """Make the peak of tracemalloc *peak* again, by an allocation that it is only told of."""
-    import ctypes
-
-    with suppress(AttributeError):  # a Python that does not export it
-        track = ctypes.pythonapi.PyTraceMalloc_Track
-        untrack = ctypes.pythonapi.PyTraceMalloc_Untrack
-        place = _DOMAIN, ctypes.c_size_t(_DOMAIN)
-        missing = peak - tracemalloc.get_traced_memory()[0]
-        if missing > 0:
-            track(*place, ctypes.c_size_t(missing))
-            untrack(*place)

@@ -130,6 +130,22 @@ def test_collections_of_ours_are_no_pauses(pausing: Pausing) -> None:
     assert pausing.watch.result().all == Pauses(1, 1.0, 1.0)
 
 
+def test_callbacks_of_others_stay_where_they_are_and_see_nothing() -> None:
+    seen = []
+
+    def note(phase: str, info: object) -> None:
+        seen.append(phase)
+
+    before = gc.callbacks[:]
+    gc.callbacks[:0] = [note]
+    try:
+        collect_unseen()
+        assert gc.callbacks == [note, *before]
+    finally:
+        gc.callbacks.remove(note)
+    assert seen == []
+
+
 def test_unseen_collection_collects() -> None:
     class Node:
         gone = False

@@ -17,6 +17,7 @@ from pytest_agentperf.measure.memory import traced
 from pytest_agentperf.measure.memory.traced import Tracer
 
 HEADER = sys.getsizeof(b"")  # what bytes take besides their content
+CALLBACKS = 64  # bytes: the list of `gc.callbacks`, which hypothesis fills, is made anew
 NEAR = 600  # bytes: what Python keeps for reuse, or takes for an event loop's turn
 
 
@@ -42,7 +43,8 @@ def test_peak_and_growth_are_what_was_allocated(tracer: Tracer, size: int) -> No
     content = size - HEADER
     with tracer.block() as block:
         kept = bytes(content)
-    assert (block.result.peak, block.result.growth) == (size, size)
+    assert block.result.peak == size
+    assert block.result.growth == pytest.approx(size, abs=CALLBACKS)
     del kept
 
 
@@ -50,14 +52,15 @@ def test_peak_sees_what_was_released_and_growth_does_not(tracer: Tracer) -> None
     with tracer.block() as block:
         of_size(1_000_000)
     assert block.result.peak == pytest.approx(1_000_000, abs=100)
-    assert block.result.growth == 0
+    assert block.result.growth == pytest.approx(0, abs=CALLBACKS)
 
 
 def test_block_that_allocates_nothing_has_neither(tracer: Tracer) -> None:
     for _ in range(3):
         with tracer.block() as block:
             pass
-        assert (block.result.peak, block.result.growth) == (0, 0)
+        assert block.result.peak == 0
+        assert block.result.growth == pytest.approx(0, abs=CALLBACKS)
 
 
 def test_garbage_that_nobody_holds_is_peak_and_no_growth(tracer: Tracer) -> None:
@@ -67,7 +70,7 @@ def test_garbage_that_nobody_holds_is_peak_and_no_growth(tracer: Tracer) -> None
         del cycle
     assert block.result.peak is not None
     assert block.result.peak >= 100_000
-    assert block.result.growth == 0
+    assert block.result.growth == pytest.approx(0, abs=CALLBACKS)
 
 
 def test_garbage_of_before_does_not_count_against_a_traced_block(tracer: Tracer) -> None:
@@ -104,7 +107,7 @@ def test_outer_block_sees_the_peak_of_the_inner(tracer: Tracer) -> None:
         with tracer.block() as inner:
             of_size(500_000)
         of_size(50_000)
-    assert outer.result.peak == pytest.approx(600_000, abs=2 * NEAR)
+    assert outer.result.peak == pytest.approx(600_000, abs=3 * NEAR)  # and the inner block itself
     assert inner.result.peak == pytest.approx(500_000, abs=NEAR)
     assert outer.result.notes == inner.result.notes == ()
     del kept
@@ -157,7 +160,8 @@ async def test_async_block_is_exact_too(tracer: Tracer) -> None:
     content = 1000 - HEADER
     async with tracer.block() as block:
         kept = bytes(content)
-    assert (block.result.peak, block.result.growth) == (1000, 1000)
+    assert block.result.peak == 1000
+    assert block.result.growth == pytest.approx(1000, abs=CALLBACKS)
     del kept
 
 
@@ -205,6 +209,17 @@ def test_trace_that_was_on_has_the_peak_of_the_block_where_it_is_higher(tracer: 
     with tracer.block():
         of_size(1_000_000)
     assert tracemalloc.get_traced_memory()[1] == pytest.approx(1_000_000, rel=0.01)
+
+
+def test_trace_that_was_on_and_cleared_twice_inside_stays_on(tracer: Tracer) -> None:
+    tracemalloc.start()
+    with tracer.block():
+        tracemalloc.clear_traces()
+        with tracer.block() as inner:
+            of_size(100_000)
+    assert inner.result.peak == pytest.approx(100_000, abs=NEAR)
+    assert tracemalloc.is_tracing()
+    assert tracer._water._open == []
 
 
 def test_frames_are_traced_as_asked_for(tracer: Tracer) -> None:
@@ -344,13 +359,15 @@ def test_result_is_read_after_the_block(tracer: Tracer) -> None:
 def test_result_tells_its_numbers(tracer: Tracer) -> None:
     with tracer.block() as block:
         of_size(20_000_000)
-    assert str(block.result) == "peak 20 MB, growth 0 B (Python memory)"
+        kept = hold(1_000_000)
+    assert str(block.result) == "peak 20 MB, growth 1 MB (Python memory)"
+    del kept
 
 
 def test_python_without_tracemalloc_says_so(
     tracer: Tracer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(traced, "_IS_TRACEABLE", False)
+    monkeypatch.setattr(traced, "IS_TRACEABLE", False)
     with tracer.block() as block:
         pass
     assert str(block.result) == "n/a: this Python has no tracemalloc"

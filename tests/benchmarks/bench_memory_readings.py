@@ -19,7 +19,7 @@ from pytest_agentperf.measure.memory.traced import Tracer
 
 SIZES = (1000, 10_000, 100_000, 1_000_000, 20_000_000, 200_000_000)
 REPEATS = 3
-ROUNDS = 20
+ROUNDS = 60
 OBJECT = sys.getsizeof(object())
 clock = time.process_time  # all is computation; other programs must not count
 
@@ -99,6 +99,7 @@ def agent_work() -> None:
 
 
 def spent(watch: bool) -> float:
+    gc.collect()
     began = clock()
     if watch:
         with PauseWatch():

@@ -1,5 +1,7 @@
 """Series: few points, whatever is added, that keep the extremes."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +46,12 @@ def test_spike_of_one_call_is_kept_at_its_place(spike: int) -> None:
     series = series_of([float(at == spike) for at in range(100_000)])
     assert Point(spike, 1.0) in series.points
     assert 120 <= len(series.points) <= 500
+
+
+def test_points_are_spread_evenly() -> None:
+    points = series_of([float(at % 2) for at in range(100_000)]).points
+    gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(points)]
+    assert max(gaps) <= 100_000 / 120
 
 
 def test_series_needs_room_for_its_extremes() -> None:

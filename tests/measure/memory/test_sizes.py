@@ -147,7 +147,7 @@ def test_arrays_count_with_their_data_and_views_with_what_they_view() -> None:
 
     def make() -> list[object]:
         array = numpy.zeros(100_000)
-        return [array, array[::2], array.reshape(2, -1), numpy.zeros(1000)[:10]]
+        return [array, array[::2], array.reshape(2, -1), numpy.zeros(100_000)[:10]]
 
     thing, truth = made(make)
     assert size(thing) == pytest.approx(truth, rel=0.01)

@@ -39,7 +39,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from pytest_agentperf.measure.concurrency.loopwatch import LoopWatch
+from pytest_agentperf.measure.concurrency.loop.loopwatch import LoopWatch
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # else a matrix product takes what it takes
 RUNS = 5

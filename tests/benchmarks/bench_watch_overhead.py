@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from pytest_agentperf.core.clock import REAL_TIME
-from pytest_agentperf.measure.concurrency.loopwatch import LoopWatch
+from pytest_agentperf.measure.concurrency.loop.loopwatch import LoopWatch
 from pytest_agentperf.measure.concurrency.settings import WatchContext, WatchSettings
 from pytest_agentperf.measure.concurrency.watch import Watch
 from pytest_agentperf.measure.monitors import Monitors

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_agentperf.core.finding import Place
-from pytest_agentperf.measure.concurrency.frames import Site, is_plumbing, place_of
+from pytest_agentperf.measure.frames import Site, is_plumbing, place_of
 
 if TYPE_CHECKING:
     from types import FrameType

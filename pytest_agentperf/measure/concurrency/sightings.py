@@ -11,12 +11,12 @@ from pytest_agentperf.core.finding import Finding
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.core.units import Unit, format_quantity, parse_quantity
-from pytest_agentperf.measure.concurrency import expectations
-from pytest_agentperf.measure.concurrency.blocking import Blocking
-from pytest_agentperf.measure.concurrency.findings import Obstacle, count_calls, find
-from pytest_agentperf.measure.concurrency.leaks import METRICS, Leak
-from pytest_agentperf.measure.concurrency.spans import SpanRecorder
-from pytest_agentperf.measure.concurrency.waits import WaitLedger
+from pytest_agentperf.measure.concurrency.leaks.snapshot import METRICS, Leak
+from pytest_agentperf.measure.concurrency.loop.blocking import Blocking
+from pytest_agentperf.measure.concurrency.spans import expectations
+from pytest_agentperf.measure.concurrency.spans.findings import Obstacle, count_calls, find
+from pytest_agentperf.measure.concurrency.spans.recorder import SpanRecorder
+from pytest_agentperf.measure.concurrency.waits.ledger import WaitLedger
 
 __all__ = ["BlockTotals", "Sightings"]
 

@@ -8,18 +8,18 @@ from typing import Any, Final, Self
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.finding import Finding
 from pytest_agentperf.core.measurement import Measurement
-from pytest_agentperf.measure.concurrency.blocking import Blocking
-from pytest_agentperf.measure.concurrency.leaks import METRICS, Leak, Snapshot
-from pytest_agentperf.measure.concurrency.loopwatch import LoopWatch
-from pytest_agentperf.measure.concurrency.running import RunningSpan
-from pytest_agentperf.measure.concurrency.schedule import Step, critical_path, perfect
+from pytest_agentperf.measure.concurrency.leaks.snapshot import METRICS, Leak, Snapshot
+from pytest_agentperf.measure.concurrency.loop.blocking import Blocking
+from pytest_agentperf.measure.concurrency.loop.loopwatch import LoopWatch
 from pytest_agentperf.measure.concurrency.settings import WatchContext, WatchSettings
 from pytest_agentperf.measure.concurrency.sightings import BlockTotals, Sightings
-from pytest_agentperf.measure.concurrency.span import Span
-from pytest_agentperf.measure.concurrency.spans import SpanRecorder
-from pytest_agentperf.measure.concurrency.valueflow import dependencies
-from pytest_agentperf.measure.concurrency.waiting import Kind
-from pytest_agentperf.measure.concurrency.waits import WaitLedger, WaitTotal
+from pytest_agentperf.measure.concurrency.spans.recorder import SpanRecorder
+from pytest_agentperf.measure.concurrency.spans.running import RunningSpan
+from pytest_agentperf.measure.concurrency.spans.schedule import Step, critical_path, perfect
+from pytest_agentperf.measure.concurrency.spans.span import Span
+from pytest_agentperf.measure.concurrency.spans.valueflow import dependencies
+from pytest_agentperf.measure.concurrency.waits.ledger import WaitLedger, WaitTotal
+from pytest_agentperf.measure.concurrency.waits.waiting import Kind
 
 __all__ = ["Watch"]
 

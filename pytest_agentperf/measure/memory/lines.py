@@ -4,11 +4,10 @@ import linecache
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_agentperf.core.units import Unit, format_quantity
-from pytest_agentperf.measure.concurrency.frames import is_plumbing, owner_of
+from pytest_agentperf.measure.frames import OURS, is_plumbing, owner_of, shown_path
 
 if TYPE_CHECKING:
     from tracemalloc import Traceback
@@ -23,7 +22,6 @@ _MOST_BLOCKS: Final = 1_000_000
 _TRACE_SIZE: Final = 50  # bytes that tracemalloc takes for each block
 _KEPT: Final = 100
 _TOLD: Final = 5  # lines that a report shows
-_OURS: Final = str(Path(__file__).parents[2]) + os.sep
 _TOO_MANY: Final = (
     f"no lines are named: more than {_MOST_BLOCKS:,} blocks of memory are held, and it would take"
     " too long to read them all"
@@ -130,7 +128,7 @@ def _to_blame(traceback: "Traceback") -> _Line | None:
 
 def _is_ours(filename: str) -> bool:
     """Return whether this package or what it looks with is at *filename*, or nobody known is."""
-    if filename.startswith(_OURS):
+    if filename.startswith(OURS):
         return is_plumbing(filename)
     return filename == "<unknown>" or filename.endswith(_LOOKING)
 
@@ -141,7 +139,4 @@ def _is_users(filename: str) -> bool:
 
 def _line(filename: str, number: int, size: int, count: int) -> AllocationLine:
     source = linecache.getline(filename, number).strip()
-    folder = str(Path.cwd()) + os.sep
-    return AllocationLine(
-        filename.removeprefix(folder), number, size, count, source, owner_of(filename)
-    )
+    return AllocationLine(shown_path(filename), number, size, count, source, owner_of(filename))

@@ -11,7 +11,6 @@ import anyio
 import pytest
 
 from pytest_agentperf.measure.concurrency import origins
-from pytest_agentperf.measure.concurrency.frames import Site, place_of
 from pytest_agentperf.measure.concurrency.origins import (
     caller,
     current_task,
@@ -20,6 +19,7 @@ from pytest_agentperf.measure.concurrency.origins import (
     suspended_at,
     users_caller,
 )
+from pytest_agentperf.measure.frames import Site, place_of
 
 
 def function_of(site: Site | None) -> str | None:

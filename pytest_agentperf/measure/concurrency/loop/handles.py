@@ -1,0 +1,114 @@
+"""Exact durations: every step of one asyncio loop is timed where the loop runs it."""
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from pytest_agentperf.core.clock import REAL_TIME, Clock
+from pytest_agentperf.measure.frames import Site
+
+__all__ = ["HandleTimer", "TimedStep"]
+
+_Run: TypeAlias = Callable[[Any], object]
+_KEPT: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TimedStep:
+    """A step that took long: from when to when, the function that it is a part of, its task."""
+
+    began: float
+    ended: float
+    origin: Site | None = None
+    task: str = ""
+
+
+class HandleTimer:
+    """Times the handles that *loop* runs.
+
+    Works where handles are asyncio's own: not on uvloop, whose handles are compiled. The handle
+    that runs while the timer is started is not timed: `asyncio` has called it already.
+
+    Args:
+        loop: Whose handles; those of other loops run as before.
+        threshold: Seconds from which a step is noted.
+        clock: Returns seconds.
+
+    Attributes:
+        began: When the handle that runs now, or ran last, began.
+        slow: The steps that took long, to be taken out by whoever reads them; at most 10,000.
+    """
+
+    __slots__ = ("_clock", "_end", "_loop", "_threshold", "began", "slow")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        threshold: float,
+        clock: Clock = REAL_TIME.clock,
+    ) -> None:
+        self._loop = loop
+        self._threshold = threshold
+        self._clock = clock
+        self._end: Callable[[], None] | None = None
+        self.began = clock()
+        self.slow: deque[TimedStep] = deque(maxlen=_KEPT)
+
+    def start(self) -> None:
+        """Begin to time, around whatever else has wrapped the handles."""
+        if self._end is None:
+            self.began = self._clock()
+            handles: Any = asyncio.Handle
+            handles._run, self._end = self._wrap(handles._run)  # noqa: SLF001
+
+    def stop(self) -> None:
+        """Time no more, and take the wrapper out, unless somebody's own stands around it."""
+        if self._end is None:
+            return
+        self._end()
+        self._end = None
+        handles: Any = asyncio.Handle
+        outermost = handles._run  # noqa: SLF001
+        while getattr(outermost, "is_over", False):
+            outermost = outermost.__wrapped__
+        handles._run = outermost  # noqa: SLF001
+
+    def _wrap(self, run: _Run) -> tuple[_Run, Callable[[], None]]:
+        """Return *run*, timed, and what ends the timing."""
+        # Half a million handles a second pass here: everything is a local or in a closure.
+        loop: object = self._loop
+        clock, threshold = self._clock, self._threshold
+
+        @functools.wraps(run)
+        def timed(handle: Any) -> object:
+            if handle._loop is not loop:  # noqa: SLF001
+                return run(handle)
+            self.began = began = clock()
+            run(handle)
+            if clock() - began >= threshold:
+                self.slow.append(TimedStep(began, clock(), *_origin(handle)))
+            return None
+
+        def end() -> None:
+            nonlocal loop
+            loop = None
+            timed.is_over = True  # type: ignore[attr-defined]
+
+        return timed, end
+
+
+def _origin(handle: Any) -> tuple[Site | None, str]:
+    """Return the function that *handle* runs, at its first line, and the name of its task."""
+    callback = handle._callback  # noqa: SLF001
+    while isinstance(callback, functools.partial):
+        callback = callback.func
+    task = getattr(callback, "__self__", None)
+    if isinstance(task, asyncio.Task):
+        code = getattr(task.get_coro(), "cr_code", None)
+        name = task.get_name()
+    else:
+        code, name = getattr(callback, "__code__", None), ""
+    return (code, code.co_firstlineno) if code else None, name

@@ -1,0 +1,1 @@
+"""Spans: what is in flight, what overlaps, what could."""

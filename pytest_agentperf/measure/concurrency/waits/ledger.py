@@ -1,0 +1,219 @@
+"""Waits: what was waited for, how long, by which line, and behind whom."""
+
+import heapq
+import sys
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pytest_agentperf.core.clock import REAL_TIME, Clock
+from pytest_agentperf.core.finding import Finding, Place
+from pytest_agentperf.core.units import Unit, format_quantity
+from pytest_agentperf.measure.concurrency.origins import caller, place_or_none
+from pytest_agentperf.measure.concurrency.waits.poolwaits import POOL_MODULES, place_pools
+from pytest_agentperf.measure.concurrency.waits.primitives import ANYIO, place_primitives
+from pytest_agentperf.measure.concurrency.waits.waiting import Kind, Record, Stopwatch
+from pytest_agentperf.measure.frames import Site
+
+__all__ = ["Wait", "WaitLedger", "WaitTotal"]
+
+KEPT_WAITS: Final = 1000
+"""The longest waits that are kept one by one."""
+
+KEPT_SPANS: Final = 10_000
+"""The spans whose waits are added up each."""
+
+_KEPT_TOTALS: Final = 1000
+# A worker that waits for work, or a task that waits to be told, is not kept from anything.
+_CONTENTION: Final = frozenset({"lock", "semaphore", "limiter", "executor", "pool", "queue put"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """One wait.
+
+    Attributes:
+        kind: What was waited for, as in ``"lock"``.
+        name: Which one: the line that waited for it first, or what it connects to.
+        seconds: How long.
+        start: When it began, by the ledger's clock.
+        task: The name of the task that waited; empty where none did.
+        place: The line that waited.
+        holder: The line that had it for most of the time; None where it is not known. Of an
+            `async with` it is the line that entered it, otherwise the one that let go.
+        holder_task: The name of the task that had it; empty where it is not known.
+        span: The span in which it was waited, or None.
+    """
+
+    kind: Kind
+    name: str
+    seconds: float
+    start: float
+    task: str
+    place: Place | None
+    holder: Place | None
+    holder_task: str
+    span: Any
+
+
+@dataclass(frozen=True, slots=True)
+class WaitTotal:
+    """All waits for one thing, exactly.
+
+    Attributes:
+        kind: What was waited for.
+        name: Which one.
+        count: How often it was waited for.
+        seconds: How long altogether; waits that overlap count each.
+        longest: The longest of them.
+    """
+
+    kind: Kind
+    name: str
+    count: int
+    seconds: float
+    longest: Wait
+
+    def __str__(self) -> str:
+        altogether = format_quantity(self.seconds, Unit.SECONDS)
+        times = "once" if self.count == 1 else f"in {self.count} waits"
+        text = f"{self.name} was waited for {altogether} altogether {times}"
+        holder, task = self.longest.holder, self.longest.holder_task
+        if holder is None:
+            return text
+        longest = format_quantity(self.longest.seconds, Unit.SECONDS)
+        whose = f" (task {task!r})" if task else ""
+        line = f"{holder.file}:{holder.line} in {holder.function}"
+        return f"{text}; longest {longest} behind {line}{whose}"
+
+    @property
+    def finding(self) -> Finding:
+        """The total as a finding, at the line that was waited for where it is known."""
+        place = self.longest.holder or self.longest.place
+        return Finding("contention", str(self), place, self.name, self.count, self.seconds)
+
+
+class WaitLedger:
+    """Records what is waited for between `start` and `stop`, which may be called again.
+
+    Args:
+        clock: Returns seconds.
+        current_span: Returns what identifies the span of the running code, or None.
+        origin: Returns the line of the user's that is behind the current call, as that of a
+            `Snapshot` does.
+    """
+
+    def __init__(
+        self,
+        clock: Clock = REAL_TIME.clock,
+        current_span: Callable[[], Any] = lambda: None,
+        origin: Callable[[], Site | None] = caller,
+    ) -> None:
+        self._stopwatch = Stopwatch(clock, current_span, origin, self._record)
+        self._lock = threading.Lock()  # threads of executors record, too
+        self._longest: list[Record] = []
+        self._totals: dict[tuple[Kind, Site | str], tuple[int, float, Record]] = {}
+        self._spans: dict[Hashable, dict[Kind, float]] = {}
+        self._watched: frozenset[str] = frozenset()
+        self._unseen: tuple[str, ...] = ()
+        self._has_more_spans = False
+
+    def start(self) -> None:
+        """Begin to record."""
+        if not self._stopwatch.hooks.active:
+            self._stopwatch.start()
+            self._watched = _imported()
+            self._unseen = place_primitives(self._stopwatch) + place_pools(self._stopwatch)
+
+    def stop(self) -> None:
+        """Stop recording; a wait that goes on is recorded when it ends."""
+        if self._stopwatch.hooks.active:
+            self._stopwatch.stop()
+            self._unseen += tuple(
+                f"{library} was imported during the watch, so waits in it are not seen"
+                for library in sorted(_imported() - self._watched)
+            )
+
+    @property
+    def waits(self) -> tuple[Wait, ...]:
+        """The longest waits, longest first, `KEPT_WAITS` at most."""
+        return tuple(_wait(record) for record in sorted(self._longest, reverse=True))
+
+    @property
+    def totals(self) -> tuple[WaitTotal, ...]:
+        """All that was waited for, the longest altogether first."""
+        ordered = sorted(self._totals.items(), key=lambda item: -item[1][1])
+        return tuple(
+            WaitTotal(kind, _name(kind, key), count, seconds, _wait(longest))
+            for (kind, key), (count, seconds, longest) in ordered
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what could not be seen."""
+        more = f"waits are told apart by span for the first {KEPT_SPANS} spans alone"
+        return (*self._unseen, more) if self._has_more_spans else self._unseen
+
+    def of_span(self, span: Hashable) -> Mapping[Kind, float]:
+        """Return the seconds waited in *span*, by what was waited for."""
+        return dict(self._spans.get(span, {}))
+
+    def findings(self, least: float = 0.01) -> tuple[Finding, ...]:
+        """Return what was contended for, the longest altogether first.
+
+        Args:
+            least: Seconds of waiting altogether from which on it is worth a finding.
+        """
+        contended = (total for total in self.totals if total.kind in _CONTENTION)
+        return tuple(total.finding for total in contended if total.seconds >= least)
+
+    def _record(self, record: Record) -> None:
+        with self._lock:
+            if len(self._longest) < KEPT_WAITS:
+                heapq.heappush(self._longest, record)
+            else:
+                heapq.heappushpop(self._longest, record)
+            self._add_to_total(record)
+            if record.span is not None:
+                self._add_to_span(record)
+
+    def _add_to_total(self, record: Record) -> None:
+        key = record.kind, record.key
+        if key not in self._totals and len(self._totals) >= _KEPT_TOTALS:
+            key = record.kind, f"any other {record.kind}"
+        count, seconds, longest = self._totals.get(key, (0, 0.0, record))
+        self._totals[key] = count + 1, seconds + record.seconds, max(longest, record)
+
+    def _add_to_span(self, record: Record) -> None:
+        if record.span not in self._spans and len(self._spans) >= KEPT_SPANS:
+            self._has_more_spans = True
+            return
+        waited = self._spans.setdefault(record.span, {})
+        waited[record.kind] = waited.get(record.kind, 0.0) + record.seconds
+
+
+def _imported() -> frozenset[str]:
+    """Return the libraries whose waits are timed, of those that are imported."""
+    return frozenset(
+        module.partition(".")[0] for module in (*POOL_MODULES, ANYIO) if module in sys.modules
+    )
+
+
+def _wait(record: Record) -> Wait:
+    return Wait(
+        kind=record.kind,
+        name=_name(record.kind, record.key),
+        seconds=record.seconds,
+        start=record.start,
+        task=record.waiter,
+        place=place_or_none(record.site),
+        holder=place_or_none(record.holder),
+        holder_task=record.task,
+        span=record.span,
+    )
+
+
+def _name(kind: Kind, key: Site | str) -> str:
+    place = None if isinstance(key, str) else place_or_none(key)
+    return f"{kind} at {place.file}:{place.line}" if place else str(key)

@@ -1,0 +1,193 @@
+"""Tests of the watchdog's decisions, on a loop and counters that tell what a test wants."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pytest_agentperf.core.sample import Sample
+from pytest_agentperf.measure.concurrency.loop.attribution import Reading
+from pytest_agentperf.measure.concurrency.loop.blocking import Blocking, BlockLog
+from pytest_agentperf.measure.concurrency.loop.steps import IDLE, Stack
+from pytest_agentperf.measure.concurrency.loop.watchdog import Watchdog
+
+WORK = 7  # a step of the loop
+
+
+def line() -> None:
+    """Be the line that is seen."""
+
+
+STACK: Stack = ((line.__code__, line.__code__.co_firstlineno),)
+
+
+class Loop:
+    """A loop that runs what a test says, and answers the ping when it says so."""
+
+    shows_next = False
+
+    def __init__(self) -> None:
+        self.key = IDLE
+        self.ping: Callable[[], None] | None = None
+
+    def is_running(self) -> bool:
+        return True
+
+    def is_running_here(self) -> bool:
+        return False
+
+    def timer(self, threshold: float, clock: Any) -> None:
+        return None
+
+    def post(self, callback: Callable[[], None], *, wake: bool) -> None:
+        self.ping = callback
+
+    def wake(self) -> None: ...
+
+    def withdraw(self) -> None:
+        self.ping = None
+
+    def glance(self) -> int:
+        return self.key
+
+    def stack(self) -> Stack:
+        return STACK
+
+    def task(self) -> str:
+        return "Task-1"
+
+    def ready(self, seconds: float) -> tuple[int, float]:
+        return 3, 3 * seconds
+
+
+class Counters:
+    """Counters that a test sets."""
+
+    is_known = True
+
+    def __init__(self) -> None:
+        self.starved = self.surely_starved = 0.0
+        self.cpu = self.gc = self.delay = 0.0
+        self.own_delay, self.own_turns = 0.0, 1
+
+    def refresh(self) -> tuple[float, int]:
+        return self.own_delay, self.own_turns
+
+    def read(self) -> Reading:
+        return Reading(
+            cpu=self.cpu,
+            run_delay=self.delay,
+            gc=self.gc,
+            starved=self.starved,
+            surely_starved=self.surely_starved,
+        )
+
+
+class Scene:
+    """A watchdog that looks every 10 ms, at 25 ms, and what it sees."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.loop, self.counters, self.log = Loop(), Counters(), BlockLog()
+        self.dog = Watchdog(self.loop, self.counters, 0.025, lambda: self.now, self.log, Sample())
+        self.dog.begin()
+        self.answer()
+
+    def answer(self) -> None:
+        if self.loop.ping:
+            self.loop.ping()
+            self.loop.ping = None
+
+    def pass_time(self, seconds: float, *, cpu: float = 0.0, gc: float = 0.0) -> None:
+        self.now += seconds
+        self.counters.cpu += cpu
+        self.counters.gc += gc
+
+    def look(self, key: int) -> None:
+        self.loop.key = key
+        self.dog.look()
+
+    def rest(self) -> None:
+        """Let the loop answer and rest for two looks."""
+        for _ in range(3):
+            self.answer()
+            self.pass_time(0.01)
+            self.look(IDLE)
+
+    @property
+    def blocks(self) -> list[Blocking]:
+        return self.log.read()
+
+
+@pytest.fixture
+def scene() -> Scene:
+    scene = Scene()
+    scene.rest()
+    return scene
+
+
+def test_step_that_is_seen_for_longer_than_the_threshold_is_a_block(scene: Scene) -> None:
+    for _ in range(8):
+        scene.pass_time(0.005, cpu=0.005)
+        scene.look(WORK)
+    scene.rest()
+    (block,) = scene.blocks
+    assert block.cause == "computing"
+    assert block.place is not None
+    assert block.place.function.endswith("line")
+    assert block.task == "Task-1"
+    assert block.wall == pytest.approx(0.035)  # from the first look to the last
+    assert block.ready == 3
+
+
+def test_step_that_is_seen_for_less_than_the_threshold_is_none(scene: Scene) -> None:
+    for _ in range(5):
+        scene.pass_time(0.005, cpu=0.005)
+        scene.look(WORK)
+    scene.rest()
+    assert scene.blocks == []
+
+
+def test_time_in_which_other_processes_had_the_processor_does_not_count(scene: Scene) -> None:
+    for _ in range(8):
+        scene.pass_time(0.005)
+        scene.counters.delay += 0.004
+        scene.look(WORK)
+    scene.rest()
+    assert [block.cause for block in scene.blocks] == ["preempted"]
+    assert scene.blocks[0].seconds < 0.025
+
+
+@pytest.mark.parametrize(("turns", "found"), [(2, 0), (14, 1)])
+def test_gil_that_was_kept_for_long_is_a_block_though_its_step_is_over(
+    scene: Scene, turns: int, found: int
+) -> None:
+    scene.counters.own_turns = turns  # 70 ms are 14 switch intervals
+    scene.pass_time(0.08)
+    scene.look(IDLE)
+    scene.counters.own_turns = 1
+    scene.rest()
+    assert len(scene.blocks) == found
+    assert all(block.is_by_user and block.place is None for block in scene.blocks)
+
+
+def test_look_that_is_late_for_want_of_a_processor_finds_nothing(scene: Scene) -> None:
+    scene.counters.own_turns, scene.counters.own_delay = 14, 0.07
+    scene.pass_time(0.08)
+    scene.look(IDLE)
+    scene.counters.own_turns, scene.counters.own_delay = 1, 0.0
+    scene.rest()
+    assert scene.blocks == []
+
+
+@pytest.mark.parametrize(("before", "cause"), [(0.001, "gc"), (0.009, "computing")])
+def test_collection_in_code_that_blocks_without_it_is_the_codes_block(
+    scene: Scene, before: float, cause: str
+) -> None:
+    scene.pass_time(0.01, cpu=before)  # the step began before it was seen
+    scene.look(WORK)
+    for _ in range(8):
+        scene.pass_time(0.005, cpu=0.005, gc=0.0027)
+        scene.look(WORK)
+    scene.rest()
+    assert [block.cause for block in scene.blocks] == [cause]

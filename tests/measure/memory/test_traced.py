@@ -98,7 +98,7 @@ def test_inner_block_does_not_take_the_peak_of_the_outer(tracer: Tracer) -> None
             of_size(200_000)
     assert outer.result.peak == pytest.approx(500_000, abs=NEAR)
     assert inner.result.peak == pytest.approx(100_000, abs=NEAR)
-    assert second.result.peak == pytest.approx(200_000, abs=NEAR)
+    assert second.result.peak == pytest.approx(200_000, abs=3 * NEAR)  # and the end of the first
 
 
 def test_outer_block_sees_the_peak_of_the_inner(tracer: Tracer) -> None:
@@ -123,7 +123,7 @@ def test_blocks_that_end_in_the_order_in_which_they_began_keep_their_peaks(trace
     of_size(200_000)
     second.__exit__(None, None, None)
     assert first.result.peak == pytest.approx(300_000, abs=NEAR)
-    assert second.result.peak == pytest.approx(200_000, abs=NEAR)
+    assert second.result.peak == pytest.approx(200_000, abs=3 * NEAR)  # and the end of the first
     assert not tracemalloc.is_tracing()
 
 

@@ -1,0 +1,46 @@
+"""Names of a leak: lines, types and holders, as far as the readings cannot tell them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_agentperf.core.clock import Clock
+from pytest_agentperf.measure.memory.holders import Chain, find_chain
+from pytest_agentperf.measure.memory.leakedtypes import LeakType, find_leftovers
+from pytest_agentperf.measure.memory.naming import LeakLine, Sizes, leaked_lines
+
+__all__ = ["NAMING_CALLS", "Names", "find_names"]
+
+NAMING_CALLS: Final = 30
+_PARTIAL: Final = "there were too many objects to look at all of them for their types"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What leaks by name.
+
+    Attributes:
+        lines: The lines that allocate it.
+        types: Its types.
+        chain: Who holds one of the objects; None where none was found.
+        notes: What could not be looked at, in sentences.
+    """
+
+    lines: tuple[LeakLine, ...] = ()
+    types: tuple[LeakType, ...] = ()
+    chain: Chain | None = None
+    notes: tuple[str, ...] = ()
+
+
+def find_names(grown: Sizes, calls: int, clock: Clock) -> Names:
+    """Return the names behind *grown*, when the calls that name have been made.
+
+    Args:
+        grown: Bytes by the line that allocated them.
+        calls: In how many calls.
+        clock: Returns seconds.
+    """
+    lines = leaked_lines(grown, calls)
+    found = find_leftovers(grown, NAMING_CALLS, clock=clock)
+    chain = None if found.sample is None else find_chain(found.sample, clock=clock)
+    return Names(lines, found.types, chain, (_PARTIAL,) if found.is_partial else ())

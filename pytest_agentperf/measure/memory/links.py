@@ -1,0 +1,233 @@
+"""Links: how what holds an object is called, and how it gets to the object from there.
+
+A chain of holders is read from the outside: `agent.py:12 SESSIONS['a'] → list[3] → Agent.history`.
+"""
+
+import ast
+import functools
+import linecache
+import os
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import (
+    CellType,
+    CodeType,
+    FrameType,
+    FunctionType,
+    MethodType,
+    ModuleType,
+    TracebackType,
+)
+from typing import Any, Final
+
+from pytest_agentperf.measure.memory.leakedtypes import type_name
+
+__all__ = ["is_root", "is_silent", "path_text"]
+
+_MAX_KEY: Final = 40
+# A frame that waits: of a coroutine, a generator, an async generator.
+_WAITING: Final = ("cr_frame", "gi_frame", "ag_frame")
+
+
+def is_root(obj: object) -> bool:
+    """Return whether *obj* lives by itself: no reader asks who holds it."""
+    if isinstance(obj, dict):
+        return _module_of(obj) is not None
+    if isinstance(obj, FrameType):
+        return is_running(obj)
+    if isinstance(obj, type | ModuleType):
+        return True
+    name = type_name(obj)
+    if name == "Task":
+        return not _call(obj, "done")
+    return name in {"lru_cache", "Context", "Handle", "TimerHandle"}
+
+
+def is_running(frame: FrameType) -> bool:
+    """Return whether *frame* is in the stack of a thread; others are kept by an exception."""
+    for each in sys._current_frames().values():  # noqa: SLF001 -- documented, for this
+        caller: FrameType | None = each
+        while caller is not None:
+            if caller is frame:
+                return True
+            caller = caller.f_back
+    return False
+
+
+def path_text(path: Sequence[Any]) -> tuple[str, ...]:
+    """Return *path*, from a root to what it holds, as links; the object itself is not shown."""
+    links: list[str] = []
+    name = ""
+    for at, (holder, held) in enumerate(zip(path, path[1:], strict=False)):
+        before = path[at - 1] if at else None
+        given, step = _step(holder, held, before)
+        if given:  # the holder names what it holds, which is not called by its type then
+            if name:
+                links.append(name)
+            name = given
+        elif step is not None:
+            links.append((name or _label(holder)) + step)
+            name = ""
+    return (*links, name) if name else tuple(links)
+
+
+def is_silent(holder: object) -> bool:
+    """Return whether a reader does not want to see *holder* in a chain."""
+    return isinstance(holder, CellType | TracebackType)
+
+
+def _step(holder: Any, held: Any, before: Any) -> tuple[str, str | None]:
+    """Return the name that *holder* gives to *held*, or else how it gets there; None for silence."""
+    if isinstance(holder, dict):
+        return _from_dict(holder, held, before)
+    if isinstance(holder, FrameType):
+        return _local(holder.f_locals, held, holder.f_code, holder.f_lineno), ""
+    for attribute in _WAITING:
+        if hasattr(type(holder), attribute):
+            frame = getattr(holder, attribute)
+            return (_local(frame.f_locals, held, frame.f_code, frame.f_lineno), "") if frame else ("", "")
+    if isinstance(holder, FunctionType | MethodType | functools.partial):
+        return "", f" {_function_name(holder)}{_captured(holder, held)}"
+    if is_silent(holder) or (isinstance(holder, tuple) and isinstance(before, FunctionType)):
+        return "", None
+    return "", _accessor(holder, held)
+
+
+def _from_dict(holder: dict[Any, Any], held: Any, before: Any) -> tuple[str, str | None]:
+    key = _key_of(holder, held)
+    module = _module_of(holder)
+    if module is not None:
+        return f"{_global_place(module, str(key))}{key}", ""
+    if before is not None and getattr(before, "__dict__", None) is holder:
+        return "", f".{key}"
+    return "", "" if key is None else f"[{_short(key)}]"
+
+
+def _accessor(holder: Any, held: Any) -> str:
+    """Return how to get from *holder* to *held*, as in ``"[3]"`` or ``".history"``."""
+    if isinstance(holder, list | tuple | deque):
+        return next((f"[{at}]" for at, each in enumerate(holder) if each is held), "")
+    if type_name(holder) == "lru_cache":
+        return _cache_text(holder)
+    if isinstance(holder, BaseException) and isinstance(held, TracebackType):
+        return f"({str(holder)[:_MAX_KEY]!r}).__traceback__"
+    if type_name(holder) == "Task":
+        return f" {_call(holder, 'get_name')!r} ({getattr(_call(holder, 'get_coro'), '__qualname__', '?')})"
+    callback = getattr(holder, "_callback", None) if "Handle" in type_name(holder) else None
+    if callback is not None:
+        return f" of {getattr(callback, '__qualname__', type_name(callback))}"
+    attribute = _attribute(holder, held)
+    return f".{attribute}" if attribute else ""
+
+
+def _attribute(holder: Any, held: Any) -> str:
+    values: Mapping[str, Any] = getattr(holder, "__dict__", {})
+    for name, value in values.items():
+        if value is held:
+            return name
+    for kind in type(holder).__mro__:
+        for name, slot in vars(kind).items():
+            if type_name(slot) == "member_descriptor" and _slot_value(slot, holder) is held:
+                return name
+    return ""
+
+
+def _slot_value(slot: Any, holder: Any) -> Any:
+    try:
+        return slot.__get__(holder)
+    except AttributeError:
+        return None
+
+
+def _label(holder: Any) -> str:
+    if isinstance(holder, type):
+        return holder.__qualname__
+    if isinstance(holder, FunctionType | MethodType | functools.partial):
+        return type_name(holder)
+    return type_name(holder)
+
+
+def _function_name(holder: Any) -> str:
+    function = getattr(holder, "func", holder)
+    code = getattr(function, "__code__", None)
+    name = getattr(function, "__qualname__", type_name(function)).rpartition("<locals>.")[2]
+    return f"{name} ({_place(code, code.co_firstlineno)})" if isinstance(code, CodeType) else name
+
+
+def _captured(holder: Any, held: Any) -> str:
+    """Return the name of the variable by which a function holds *held*."""
+    if not isinstance(holder, FunctionType):
+        return ""
+    if held is holder.__defaults__ or held is holder.__kwdefaults__:
+        return "'s default"
+    for name, cell in zip(holder.__code__.co_freevars, holder.__closure__ or (), strict=False):
+        if cell is held:
+            return f"'s variable {name}"
+    return ""
+
+
+def _local(values: Mapping[str, Any], held: Any, code: CodeType, line: int) -> str:
+    name = next((name for name, value in values.items() if value is held), None)
+    function = code.co_qualname.rpartition("<locals>.")[2]
+    what = f"variable {name} of {function}" if name else f"a value in {function}"
+    return f"{what} ({_place(code, line)})"
+
+
+def _place(code: CodeType, line: int) -> str:
+    return f"{_shown(code.co_filename)}:{line}"
+
+
+def _shown(filename: str) -> str:
+    return filename.removeprefix(str(Path.cwd()) + os.sep)
+
+
+def _module_of(values: dict[Any, Any]) -> ModuleType | None:
+    name = values.get("__name__") if "__spec__" in values or "__file__" in values else None
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    return module if module is not None and vars(module) is values else None
+
+
+def _global_place(module: ModuleType, name: str) -> str:
+    """Return where *module* sets the variable *name*, as ``"agent.py:12 "``."""
+    file = getattr(module, "__file__", None)
+    if not file:
+        return f"{module.__name__}."
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError):
+        return f"{_shown(file)} "
+    lines = (node.lineno for node in tree.body if name in _assigned(node))
+    line = next(lines, None)
+    return f"{_shown(file)}:{line} " if line else f"{_shown(file)} "
+
+
+def _assigned(node: ast.stmt) -> set[str]:
+    targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _key_of(values: Mapping[Any, Any], held: Any) -> Any:
+    return next((key for key, value in values.items() if value is held or key is held), None)
+
+
+def _short(key: Any) -> str:
+    try:
+        text = repr(key)
+    except Exception:  # noqa: BLE001 -- a `__repr__` of the user's
+        text = type_name(key)
+    return text if len(text) <= _MAX_KEY else f"{text[: _MAX_KEY - 1]}…"
+
+
+def _cache_text(cache: Any) -> str:
+    info = cache.cache_info()
+    most = "any number" if info.maxsize is None else f"at most {info.maxsize}"
+    return f" of {cache.__qualname__} ({info.currsize} of {most})"
+
+
+def _call(obj: Any, method: str) -> Any:
+    try:
+        return getattr(obj, method)()
+    except Exception:  # noqa: BLE001 -- an object of another kind with that name
+        return None

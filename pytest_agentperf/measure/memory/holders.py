@@ -6,23 +6,25 @@ that has not ended, a callback that is still due, a class, a cache.
 """
 
 import gc
-import os
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
+from inspect import CO_NEWLOCALS
+from types import CodeType, FrameType
 from typing import Any, Final
 
 from pytest_agentperf.core.clock import REAL_TIME, Clock
+from pytest_agentperf.measure.concurrency.frames import is_plumbing
 from pytest_agentperf.measure.memory.leakedtypes import type_name
 from pytest_agentperf.measure.memory.links import is_root, path_text
 
-__all__ = ["Chain", "bound_of", "find_chain"]
+__all__ = ["Chain", "find_chain"]
 
 _DEEPEST: Final = 12
 _WIDEST: Final = 100  # holders that a step starts from
-_OURS: Final = str(Path(__file__).parents[2]) + os.sep
-_BOUNDS: Final = ("maxsize", "max_size", "maxlen", "capacity")
+_REFERENCE: Final = "pytest_agentperf.reference."
+_BOUNDS: Final = frozenset({"maxsize", "max_size", "maxlen", "capacity"})
+_AROUND: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,67 +76,107 @@ def find_chain(
         clock: Returns seconds.
     """
     until = clock() + max_time
+    search = _Search(ignored)
     steps = [_Step(obj)]
-    seen = {id(obj), id(steps), *ignored}
     best = steps[0]
     for _ in range(_DEEPEST):
-        if clock() > until:
-            break
-        found = list(_outwards(steps, seen))
+        found = search.outwards(steps)
         root = next((step for step in found if is_root(step.obj)), None)
-        if root is not None or not found:
+        if root is not None or not found or clock() > until:
             return _chain(root or best, is_whole=root is not None)
         steps, best = found[:_WIDEST], found[0]
     return _chain(best, is_whole=False)
 
 
-def _outwards(steps: Sequence[_Step], seen: set[int]) -> Iterator[_Step]:
-    """Return the holders of *steps*; what is in *seen* is none."""
-    objects = [step.obj for step in steps]
-    inner = {id(step.obj): step for step in steps}
-    ours = {id(objects), id(steps), id(seen), id(inner)}
-    for holder in gc.get_referrers(*objects):
-        if id(holder) in seen or id(holder) in ours or _is_ours(holder):
-            continue
-        held = next((id(each) for each in gc.get_referents(holder) if id(each) in inner), None)
-        if held is not None:
-            seen.add(id(holder))
-            yield _Step(holder, inner[held])
+class _Search:
+    """Goes from objects to their holders, and to no holder twice."""
+
+    def __init__(self, ignored: Collection[int]) -> None:
+        self._seen, self._mark = {*ignored}, object()
+        # The garbage collector does not look into functions while they run.
+        self._running: dict[int, FrameType] = {}
+        for frame in _running_frames():
+            values = frame.f_locals
+            self._running.update((id(value), frame) for value in values.values())
+            self._seen.add(id(values))
+
+    def outwards(self, steps: Sequence[_Step]) -> list[_Step]:
+        """Return the holders of *steps*."""
+        running = [step for step in steps if id(step.obj) in self._running]
+        if running:
+            return [_Step(self._running[id(step.obj)], step) for step in running]
+        # What holds the mark is what passes the objects on.
+        objects = [self._mark, *(step.obj for step in steps)]
+        inner = {id(step.obj): step for step in steps}
+        self._seen.update(inner)
+        found = []
+        for holder in gc.get_referrers(*objects):
+            if id(holder) in self._seen or _is_ours(holder):
+                continue
+            held = list(map(id, gc.get_referents(holder)))
+            step = next((inner[each] for each in held if each in inner), None)
+            if step is not None and id(self._mark) not in held:
+                self._seen.add(id(holder))
+                found.append(_Step(holder, step))
+        return found
+
+
+def _running_frames() -> Iterator[FrameType]:
+    """Return the frames of all threads that are neither ours nor those of what runs tests."""
+    for innermost in sys._current_frames().values():  # noqa: SLF001 -- documented, for this
+        frame: FrameType | None = innermost
+        while frame is not None:
+            code = frame.f_code
+            if not is_plumbing(code.co_filename) and code.co_flags & CO_NEWLOCALS:
+                yield frame
+            frame = frame.f_back
 
 
 def _is_ours(holder: object) -> bool:
+    """Return whether this package or a view of variables is the holder."""
     if isinstance(holder, FrameType):
-        return holder.f_code.co_filename.startswith(_OURS)
+        return is_plumbing(holder.f_code.co_filename)
     code = getattr(holder, "gi_code", None)
-    return isinstance(holder, _Step) or bool(code and code.co_filename.startswith(_OURS))
+    if isinstance(code, CodeType):
+        return is_plumbing(code.co_filename)
+    module = type(holder).__module__
+    return module.startswith("pytest_agentperf.") and not module.startswith(_REFERENCE)
 
 
 def _chain(step: _Step, *, is_whole: bool) -> Chain:
     path = step.path()
-    bounds = filter(None, map(bound_of, path[:-1]))
-    return Chain(path_text(path), is_whole, next(bounds, ""))
+    return Chain(path_text(path), is_whole, _bound(path[:-1]))
 
 
-def bound_of(holder: object) -> str:
-    """Return in words how full *holder* is, if it says that it is bounded and it is not full."""
+def _bound(holders: Sequence[Any]) -> str:
+    """Return in words how full the last of *holders* is, where it is bounded and not full.
+
+    A container that says how much it may hold often keeps it in another one, of the same length.
+    """
+    around = holders[-1:-_AROUND:-1]
+    lengths = [_length(holder) for holder in around]
+    for holder, now in zip(around, lengths, strict=True):
+        most = _stated_bound(holder)
+        if type(most) is int and now is not None and now < most and now == lengths[0]:
+            return f"{type_name(holder)} holds {now:,} of at most {most:,}"
+    return ""
+
+
+def _length(holder: Any) -> int | None:
     try:
-        if type_name(holder) == "lru_cache":
-            info = holder.cache_info()  # type: ignore[attr-defined]
-            most, now = info.maxsize, info.currsize
-        else:
-            most, now = _stated_bound(holder), len(holder)  # type: ignore[arg-type]
-    except Exception:  # noqa: BLE001 -- a `__len__` of the user's, or none
-        return ""
-    if type(most) is not int or not now < most:
-        return ""
-    return f"{type_name(holder)} holds {now:,} of at most {most:,}"
+        is_cache = type_name(holder) == "lru_cache"
+        return holder.cache_info().currsize if is_cache else len(holder)
+    except Exception:  # noqa: BLE001 -- it has none, or one of the user's that fails
+        return None
 
 
 def _stated_bound(holder: Any) -> object:
     if type_name(holder) == "deque":
         return holder.maxlen
-    values = {**getattr(holder, "__dict__", {})}
-    stated = (values.get(name, values.get(f"_{name}")) for name in _BOUNDS)
-    # cachetools keeps its bound under a mangled name
-    mangled = (value for name, value in values.items() if name.endswith("__maxsize"))
-    return next((each for each in (*stated, *mangled) if each is not None), None)
+    if type_name(holder) == "lru_cache":
+        return holder.cache_info().maxsize
+    values = getattr(holder, "__dict__", {})
+    stated = (
+        value for name, value in values.items() if name.rpartition("__")[2].lstrip("_") in _BOUNDS
+    )
+    return next(stated, None)

@@ -9,7 +9,7 @@ from pytest_agentperf.core.units import Unit, format_quantity
 from pytest_agentperf.measure.memory.holders import Chain
 from pytest_agentperf.measure.memory.leakedtypes import LeakType
 from pytest_agentperf.measure.memory.naming import LeakLine
-from pytest_agentperf.measure.memory.staged import Ruling, Verdict
+from pytest_agentperf.measure.memory.staged import NATIVE, Ruling, Verdict
 
 __all__ = ["Leak"]
 
@@ -122,7 +122,7 @@ def _amount(ruling: Ruling, rate: float | None = None) -> str:
     rate = ruling.rate if rate is None else rate
     if ruling.what in _LEAVES:
         return f"{max(rate, 0):.2f} {_LEAVES[ruling.what]}"
-    native = " of native memory" if ruling.what == "native" else ""
+    native = " of native memory" if ruling.what in NATIVE else ""
     return f"{_bytes(rate)}{native}"
 
 

@@ -1,8 +1,8 @@
 """Names of a leak: lines, types and holders, as far as the readings cannot tell them."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.measure.memory.holders import Chain, find_chain
@@ -32,15 +32,21 @@ class Names:
     notes: tuple[str, ...] = ()
 
 
-def find_names(grown: Sizes, calls: int, clock: Clock) -> Names:
+def find_names(
+    grown: Sizes, calls: int, born: Sequence[Any], traced_calls: int, clock: Clock
+) -> Names:
     """Return the names behind *grown*, when the calls that name have been made.
 
     Args:
         grown: Bytes by the line that allocated them.
         calls: In how many calls.
+        born: What came in the calls that name, and is held.
+        traced_calls: The calls that are traced, those before included where a trace was found on.
         clock: Returns seconds.
     """
     lines = leaked_lines(grown, calls)
-    found = find_leftovers(grown, NAMING_CALLS, clock=clock)
+    found = find_leftovers(grown, traced_calls, born, clock=clock)
     chain = None if found.sample is None else find_chain(found.sample, clock=clock)
+    if chain and not chain.links and found.holder is not None:
+        chain = find_chain(found.holder, clock=clock)  # one that the garbage collector has left out
     return Names(lines, found.types, chain, (_PARTIAL,) if found.is_partial else ())

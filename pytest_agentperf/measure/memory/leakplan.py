@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.units import Unit, format_quantity
-from pytest_agentperf.measure.memory.staged import LIMITS, STAGES, calls_needed
+from pytest_agentperf.measure.memory.staged import LIMITS, NATIVE, STAGES, calls_needed
 
 __all__ = ["LeakPlan"]
 
@@ -56,7 +56,8 @@ class LeakPlan:
     def limits(self) -> Mapping[str, float]:
         """How much of each thing a call may leave."""
         stated = self.max_leak_per_call
-        return {**LIMITS, "traced": stated, "native": max(LIMITS["native"], stated)}
+        native = {what: max(LIMITS[what], stated) for what in NATIVE}
+        return {**LIMITS, "traced": stated, **native}
 
     def cut_short(self, made: int, seconds: float, grew: str) -> str:
         """Return why nothing was decided, and what would decide.

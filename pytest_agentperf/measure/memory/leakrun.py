@@ -4,14 +4,16 @@ import asyncio
 import gc
 import inspect
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from pytest_agentperf.core.clock import REAL_TIME, Clock
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.units import Unit, format_quantity
 from pytest_agentperf.measure.memory.leak import Leak
+from pytest_agentperf.measure.memory.leakedtypes import newborns
 from pytest_agentperf.measure.memory.leaknames import NAMING_CALLS, Names, find_names
 from pytest_agentperf.measure.memory.leakplan import LeakPlan
 from pytest_agentperf.measure.memory.naming import Sizes, grown_lines, size_by_line
@@ -136,7 +138,9 @@ class LeakRun:
         names = Names()
         if ruling.verdict == "leak":
             calls = stages[-1].calls * BLOCKS
-            names = yield from self._names(trace, before, calls, readings)
+            names = yield from self._names(trace, before, calls)
+            if names.chain and names.chain.bound:
+                ruling = replace(ruling, verdict="warming up", is_over=False)
         self._result = self._leak(ruling, stages, names)
 
     def _stage(self, stages: list[Stage], readings: Readings) -> Generator[bool, None, bool]:
@@ -163,19 +167,18 @@ class LeakRun:
             self._made += 1
         return True
 
-    def _names(
-        self, trace: Trace, before: Sizes, calls: int, readings: Readings
-    ) -> Generator[bool, None, Names]:
+    def _names(self, trace: Trace, before: Sizes, calls: int) -> Generator[bool, None, Names]:
         """Name what leaks, with a few more calls that are traced deeper."""
         grown = grown_lines(before, size_by_line())
-        made = self._made
+        self._collect()  # which empties the stores of small objects that were not traced so
         trace.deepen()
-        for _ in range(NAMING_CALLS):
-            yield True
-        yield False
-        self._collect()
-        self._made = made
-        return find_names(grown, calls, self._clock)
+        with _no_collections():
+            for _ in range(NAMING_CALLS):
+                yield True
+            yield False
+            born = newborns()
+        traced_calls = NAMING_CALLS if trace.is_ours else self._made + NAMING_CALLS
+        return find_names(grown, calls, born, traced_calls, self._clock)
 
     def _leak(self, ruling: Ruling, stages: Sequence[Stage], names: Names) -> Leak:
         limits = self._plan.limits
@@ -203,6 +206,17 @@ class LeakRun:
     def _undecided(self, reason: str, rate: float = 0.0) -> Leak:
         limit = self._plan.max_leak_per_call
         return Leak(self._subject, _UNDECIDED, rate, self._made, limit, reason=reason)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _refuse_awaitable(result: object, subject: str) -> None:

@@ -87,7 +87,11 @@ def _step(holder: Any, held: Any, before: Any) -> tuple[str, str | None]:
     for attribute in _WAITING:
         if hasattr(type(holder), attribute):
             frame = getattr(holder, attribute)
-            return (_local(frame.f_locals, held, frame.f_code, frame.f_lineno), "") if frame else ("", "")
+            return (
+                (_local(frame.f_locals, held, frame.f_code, frame.f_lineno), "")
+                if frame
+                else ("", "")
+            )
     if isinstance(holder, FunctionType | MethodType | functools.partial):
         return "", f" {_function_name(holder)}{_captured(holder, held)}"
     if is_silent(holder) or (isinstance(holder, tuple) and isinstance(before, FunctionType)):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
+from pytest_agentperf.measure.memory.mallinfo import find_mallinfo
 from pytest_agentperf.measure.memory.staged import BLOCKS, Stage
 
 if TYPE_CHECKING or find_spec("_tracemalloc"):  # not so in PyPy
@@ -29,13 +30,17 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class Trace:
-    """A trace by tracemalloc: begun where there was none, and ended only then."""
+    """A trace by tracemalloc: begun where there was none, and ended only then.
 
-    __slots__ = ("_is_ours", "_witness")
+    Attributes:
+        is_ours: Whether it was begun here.
+    """
+
+    __slots__ = ("_witness", "is_ours")
 
     def __init__(self) -> None:
-        self._is_ours = not tracemalloc.is_tracing()
-        if self._is_ours:
+        self.is_ours = not tracemalloc.is_tracing()
+        if self.is_ours:
             tracemalloc.start(1)
         # It is traced for as long as the trace is the one in which it was made.
         self._witness = object()
@@ -47,14 +52,14 @@ class Trace:
 
     def deepen(self) -> None:
         """Trace anew, with callers of each allocation; a trace that was found on is left alone."""
-        if self._is_ours:
+        if self.is_ours:
             tracemalloc.stop()
             tracemalloc.start(_FRAMES)
             self._witness = object()
 
     def end(self) -> None:
         """End the trace where it was begun here."""
-        if self._is_ours:
+        if self.is_ours:
             tracemalloc.stop()
 
 
@@ -120,10 +125,16 @@ def _counters() -> Mapping[str, Callable[[], int]]:
         found["tasks"] = _tasks
     if os.path.isdir(_FDS):  # noqa: PTH112 -- no object for each reading
         found["file descriptors"] = _descriptors
-    resident = _anonymous if os.path.exists(_STATM) else _resident()  # noqa: PTH110
-    if resident is not None:
-        found["native"] = lambda: resident() - _traced() - tracemalloc.get_tracemalloc_memory()
+    sources = {"native": find_mallinfo(), "resident": _resident()}
+    for what, count in sources.items():
+        if count is not None:
+            found[what] = _beside_the_trace(count)
     return found
+
+
+def _beside_the_trace(count: Callable[[], int]) -> Callable[[], int]:
+    """Return what *count* returns less what Python has traced, and the trace itself."""
+    return lambda: count() - _traced() - tracemalloc.get_tracemalloc_memory()
 
 
 def _traced() -> int:
@@ -155,6 +166,8 @@ def _anonymous() -> int:
 
 
 def _resident() -> Callable[[], int] | None:
+    if os.path.exists(_STATM):  # noqa: PTH110
+        return _anonymous
     try:
         import psutil
 

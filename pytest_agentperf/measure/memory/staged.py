@@ -15,7 +15,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["BLOCKS", "LIMITS", "Ruling", "Stage", "Verdict", "calls_needed", "decide", "stage_calls"]
+__all__ = [
+    "BLOCKS",
+    "LIMITS",
+    "Ruling",
+    "Stage",
+    "Verdict",
+    "calls_needed",
+    "decide",
+    "stage_calls",
+]
 
 Verdict: TypeAlias = Literal["clean", "warming up", "leak", "native growth", "undecided"]
 
@@ -32,10 +41,13 @@ LIMITS: Final[Mapping[str, float]] = {
     "tasks": 0.05,
     "threads": 0.05,
     "file descriptors": 0.05,
-    # What the system counts wanders by some 200 kB in 240 calls of clean code.
     "native": 4096.0,
+    # What the system counts wanders by some 200 kB in 240 calls of clean code.
+    "resident": 4096.0,
 }
 """What is counted, and how much of it a call may leave; those that explain more come first."""
+NATIVE: Final = ("native", "resident")
+"""Bytes that C code has allocated, and those that the system gave; both without Python's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +111,7 @@ def decide(
         return None
     steady = [what for what in suspects if not _falls(stages, what)]
     if steady:
-        verdict: Verdict = "native growth" if steady[0] == "native" else "leak"
+        verdict: Verdict = "native growth" if steady[0] in NATIVE else "leak"
         return _ruling(verdict, stages, steady[0], is_over=False)
     if suspects:
         return _ruling("warming up", stages, suspects[0], is_over=False)
@@ -108,7 +120,9 @@ def decide(
     return _ruling("warming up", stages, what) if what else _ruling("clean", stages, "traced")
 
 
-def _ruling(verdict: Verdict, stages: Sequence[Stage], what: str, *, is_over: bool = True) -> Ruling:
+def _ruling(
+    verdict: Verdict, stages: Sequence[Stage], what: str, *, is_over: bool = True
+) -> Ruling:
     if what not in stages[-1].growth:
         return Ruling(verdict, what, is_over=is_over)
     return Ruling(verdict, what, stages[-1].rate(what), stages[0].rate(what), is_over)

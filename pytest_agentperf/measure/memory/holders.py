@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pytest_agentperf.core.clock import REAL_TIME, Clock
 from pytest_agentperf.measure.concurrency.frames import is_plumbing
-from pytest_agentperf.measure.memory.leakedtypes import type_name
+from pytest_agentperf.measure.memory.leftovers import type_name
 from pytest_agentperf.measure.memory.links import is_root, path_text
 
 __all__ = ["Chain", "find_chain"]

@@ -52,7 +52,7 @@ class Leak:
 
     @property
     def verdict(self) -> Verdict:
-        """One of ``"clean"``, ``"warming up"``, ``"leak"``, ``"native growth"``, ``"undecided"``."""
+        """Clean, warming up, leak, native growth or undecided."""
         return self.ruling.verdict
 
     def assert_clean(self) -> None:

@@ -13,9 +13,9 @@ from pytest_agentperf.core.clock import REAL_TIME, Clock
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.units import Unit, format_quantity
 from pytest_agentperf.measure.memory.leak import Leak
-from pytest_agentperf.measure.memory.leakedtypes import newborns
 from pytest_agentperf.measure.memory.leaknames import NAMING_CALLS, Names, find_names
 from pytest_agentperf.measure.memory.leakplan import LeakPlan
+from pytest_agentperf.measure.memory.leftovers import newborns
 from pytest_agentperf.measure.memory.naming import Sizes, grown_lines, size_by_line
 from pytest_agentperf.measure.memory.readings import IS_TRACEABLE, Readings, Trace
 from pytest_agentperf.measure.memory.staged import (

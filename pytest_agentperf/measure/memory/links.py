@@ -4,6 +4,7 @@ A chain of holders is read from the outside: `agent.py:12 SESSIONS['a'] → list
 """
 
 import ast
+import contextvars
 import functools
 import linecache
 import os
@@ -22,9 +23,9 @@ from types import (
 )
 from typing import Any, Final
 
-from pytest_agentperf.measure.memory.leakedtypes import type_name
+from pytest_agentperf.measure.memory.leftovers import type_name
 
-__all__ = ["is_root", "is_silent", "path_text"]
+__all__ = ["is_root", "path_text"]
 
 _MAX_KEY: Final = 40
 # A frame that waits: of a coroutine, a generator, an async generator.
@@ -57,56 +58,61 @@ def is_running(frame: FrameType) -> bool:
 
 
 def path_text(path: Sequence[Any]) -> tuple[str, ...]:
-    """Return *path*, from a root to what it holds, as links; the object itself is not shown."""
+    """Return *path*, from a root to what it holds, as links; what is held itself is not shown."""
     links: list[str] = []
-    name = ""
-    for at, (holder, held) in enumerate(zip(path, path[1:], strict=False)):
-        before = path[at - 1] if at else None
-        given, step = _step(holder, held, before)
-        if given:  # the holder names what it holds, which is not called by its type then
-            if name:
-                links.append(name)
+    name = ""  # that the last holder gave to the present one, which is not called by its type then
+    for before, holder, held in zip([None, *path], path, path[1:], strict=False):
+        given = _given_name(holder, held)
+        if given:
+            links += [name] if name else []
             name = given
-        elif step is not None:
-            links.append((name or _label(holder)) + step)
+        elif (step := _step(holder, held, before)) is not None:
+            links.append((name or type_name(holder)) + step)
             name = ""
     return (*links, name) if name else tuple(links)
 
 
-def is_silent(holder: object) -> bool:
-    """Return whether a reader does not want to see *holder* in a chain."""
-    return isinstance(holder, CellType | TracebackType)
+def _given_name(holder: Any, held: Any) -> str:
+    """Return the name by which *holder* knows *held*, as a module or a function does."""
+    if isinstance(holder, dict) and (module := _module_of(holder)) is not None:
+        key = str(_key_of(holder, held))
+        return f"{_global_place(module, key)}{key}"
+    if isinstance(holder, type):
+        return f"class {holder.__qualname__.rpartition('<locals>.')[2]}"
+    if isinstance(holder, FunctionType | MethodType | functools.partial):
+        return f"{type_name(holder)} {_function_name(holder)}{_captured(holder, held)}"
+    frame = holder if isinstance(holder, FrameType) else _waiting_frame(holder)
+    if frame is not None:
+        return _local(frame.f_locals, held, frame.f_code, frame.f_lineno)
+    if type_name(holder) == "Context":
+        return _context_text(held)
+    return ""
 
 
-def _step(holder: Any, held: Any, before: Any) -> tuple[str, str | None]:
-    """Return the name that *holder* gives to *held*, or else how it gets there; None for silence."""
-    if isinstance(holder, dict):
-        return _from_dict(holder, held, before)
-    if isinstance(holder, FrameType):
-        return _local(holder.f_locals, held, holder.f_code, holder.f_lineno), ""
+def _waiting_frame(holder: Any) -> FrameType | None:
     for attribute in _WAITING:
         if hasattr(type(holder), attribute):
-            frame = getattr(holder, attribute)
-            return (
-                (_local(frame.f_locals, held, frame.f_code, frame.f_lineno), "")
-                if frame
-                else ("", "")
-            )
-    if isinstance(holder, FunctionType | MethodType | functools.partial):
-        return "", f" {_function_name(holder)}{_captured(holder, held)}"
-    if is_silent(holder) or (isinstance(holder, tuple) and isinstance(before, FunctionType)):
-        return "", None
-    return "", _accessor(holder, held)
+            frame: FrameType | None = getattr(holder, attribute)
+            return frame
+    return None
 
 
-def _from_dict(holder: dict[Any, Any], held: Any, before: Any) -> tuple[str, str | None]:
-    key = _key_of(holder, held)
-    module = _module_of(holder)
-    if module is not None:
-        return f"{_global_place(module, str(key))}{key}", ""
-    if before is not None and getattr(before, "__dict__", None) is holder:
-        return "", f".{key}"
-    return "", "" if key is None else f"[{_short(key)}]"
+def _context_text(held: Any) -> str:
+    variables = contextvars.copy_context().items()
+    names = (f"ContextVar {variable.name!r}" for variable, value in variables if value is held)
+    return next(names, "a ContextVar")
+
+
+def _step(holder: Any, held: Any, before: Any) -> str | None:
+    """Return how to get from *holder* to *held*; None where a reader does not want to know."""
+    if isinstance(holder, dict):
+        key = _key_of(holder, held)
+        is_attribute = isinstance(before, type) or getattr(before, "__dict__", None) is holder
+        return f".{key}" if is_attribute else f"[{_short(key)}]"
+    is_part = isinstance(holder, tuple) and isinstance(before, FunctionType | functools.partial)
+    if is_part or isinstance(holder, CellType | TracebackType):
+        return None
+    return _accessor(holder, held)
 
 
 def _accessor(holder: Any, held: Any) -> str:
@@ -118,7 +124,8 @@ def _accessor(holder: Any, held: Any) -> str:
     if isinstance(holder, BaseException) and isinstance(held, TracebackType):
         return f"({str(holder)[:_MAX_KEY]!r}).__traceback__"
     if type_name(holder) == "Task":
-        return f" {_call(holder, 'get_name')!r} ({getattr(_call(holder, 'get_coro'), '__qualname__', '?')})"
+        function = getattr(_call(holder, "get_coro"), "__qualname__", "?")
+        return f" {_call(holder, 'get_name')!r} ({function.rpartition('<locals>.')[2]})"
     callback = getattr(holder, "_callback", None) if "Handle" in type_name(holder) else None
     if callback is not None:
         return f" of {getattr(callback, '__qualname__', type_name(callback))}"
@@ -145,14 +152,6 @@ def _slot_value(slot: Any, holder: Any) -> Any:
         return None
 
 
-def _label(holder: Any) -> str:
-    if isinstance(holder, type):
-        return holder.__qualname__
-    if isinstance(holder, FunctionType | MethodType | functools.partial):
-        return type_name(holder)
-    return type_name(holder)
-
-
 def _function_name(holder: Any) -> str:
     function = getattr(holder, "func", holder)
     code = getattr(function, "__code__", None)
@@ -173,6 +172,8 @@ def _captured(holder: Any, held: Any) -> str:
 
 
 def _local(values: Mapping[str, Any], held: Any, code: CodeType, line: int) -> str:
+    if isinstance(held, CellType):  # a variable that an inner function shares
+        held = held.cell_contents
     name = next((name for name, value in values.items() if value is held), None)
     function = code.co_qualname.rpartition("<locals>.")[2]
     what = f"variable {name} of {function}" if name else f"a value in {function}"

@@ -88,12 +88,12 @@ class Ruling:
 
 def stage_calls(number: int) -> int:
     """Return the calls of each block of a stage, the first of which has number 0."""
-    return _FIRST * 2**number // BLOCKS
+    return (_FIRST << number) // BLOCKS
 
 
 def calls_needed(stages: int) -> int:
     """Return the calls of the first *stages* stages together."""
-    return _FIRST * (2**stages - 1)
+    return _FIRST * ((1 << stages) - 1)
 
 
 def decide(

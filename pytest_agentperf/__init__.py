@@ -1,4 +1,4 @@
-"""Performance tests for agents: timed calls, streams, concurrency and budgets, in pytest.
+"""Performance tests for agents: timed calls, streams, concurrency, memory and budgets, in pytest.
 
 The public names are imported when they are first used, and none of them imports pytest.
 """
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from pytest_agentperf.integrations.llm_server import LLMServer
     from pytest_agentperf.integrations.reply import Reply
     from pytest_agentperf.measure.concurrency.door import PerfConcurrency
+    from pytest_agentperf.measure.memory.door import PerfMemory
     from pytest_agentperf.measure.timer import PerfTimer
 
 __all__ = [
     "AgentPerfError",
     "LLMServer",
     "PerfConcurrency",
+    "PerfMemory",
     "PerfTimer",
     "Reply",
     "Sample",
@@ -29,6 +31,7 @@ _HOMES = {
     "AgentPerfError": "core.errors",
     "LLMServer": "integrations.llm_server",
     "PerfConcurrency": "measure.concurrency.door",
+    "PerfMemory": "measure.memory.door",
     "PerfTimer": "measure.timer",
     "Reply": "integrations.reply",
     "Sample": "core.sample",

@@ -19,6 +19,7 @@ from pytest_agentperf.judge.budgetreader import read_budget_file
 from pytest_agentperf.judge.limits import Layer, Limit, ResolvedLimits, merge_layers, parse_limit
 from pytest_agentperf.judge.verdict import needed_rounds
 from pytest_agentperf.marks import marker_layers
+from pytest_agentperf.metered import needs_rerun
 from pytest_agentperf.options import Settings
 from pytest_agentperf.watched import asks_watch, is_async_test
 
@@ -27,7 +28,7 @@ __all__ = ["FIXTURES", "Budgets", "is_body", "is_one_call", "open_budgets"]
 TIMING_FIXTURES: Final = frozenset({"perf_timer"})
 """Fixtures that time calls themselves: the body of a test with one is not a call."""
 
-FIXTURES: Final = TIMING_FIXTURES | {"perf_concurrency", "perf_llm_server"}
+FIXTURES: Final = TIMING_FIXTURES | {"perf_concurrency", "perf_llm_server", "perf_memory"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ class Budgets:
             errors += [_explain_one_call(limit) for limit in stated if limit.metric.percentile]
         if not is_async_test(item) and "perf_concurrency" not in getattr(item, "fixturenames", ()):
             errors += [_explain_sync(limit) for limit in stated if asks_watch(limit)]
+        if is_body(item) and (sentence := needs_rerun(item, resolved)):
+            errors.append(sentence)
         return resolved
 
 

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from pytest_agentperf.integrations.llm_server import LLMServer
     from pytest_agentperf.measure.concurrency.door import PerfConcurrency
+    from pytest_agentperf.measure.memory.door import PerfMemory
     from pytest_agentperf.measure.timer import PerfTimer
     from pytest_agentperf.session import PerfSession
 
-__all__ = ["SESSION", "perf_concurrency", "perf_llm_server", "perf_timer"]
+__all__ = ["SESSION", "perf_concurrency", "perf_llm_server", "perf_memory", "perf_timer"]
 
 SESSION: "Final[pytest.StashKey[PerfSession]]" = pytest.StashKey()
 """Where the session's state is kept, in `config.stash`, once there is any."""
@@ -41,6 +42,14 @@ def perf_concurrency(pytestconfig: pytest.Config) -> "PerfConcurrency":
     from pytest_agentperf.measure.concurrency.door import PerfConcurrency
 
     return PerfConcurrency(_session(pytestconfig, "perf_concurrency").current_watching)
+
+
+@pytest.fixture(scope="session")
+def perf_memory(pytestconfig: pytest.Config) -> "PerfMemory":
+    """Meter memory: peaks and growth, leaks, sizes, and the pauses of the garbage collector."""
+    from pytest_agentperf.measure.memory.door import PerfMemory
+
+    return PerfMemory(_session(pytestconfig, "perf_memory").current_metering)
 
 
 @pytest.fixture(scope="session")

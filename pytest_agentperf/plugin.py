@@ -9,13 +9,19 @@ import pytest
 
 # Imported now, so that the clock is bound before any test can replace it.
 from pytest_agentperf.core import clock as _clock  # noqa: F401
-from pytest_agentperf.fixtures import SESSION, perf_concurrency, perf_llm_server, perf_timer
+from pytest_agentperf.fixtures import (
+    SESSION,
+    perf_concurrency,
+    perf_llm_server,
+    perf_memory,
+    perf_timer,
+)
 from pytest_agentperf.options import add_options, is_narrowed
 
 if TYPE_CHECKING:
     from pytest_agentperf.session import PerfSession
 
-__all__ = ["perf_concurrency", "perf_llm_server", "perf_timer"]
+__all__ = ["perf_concurrency", "perf_llm_server", "perf_memory", "perf_timer"]
 
 _MARKERS: Final = (
     (
@@ -23,8 +29,9 @@ _MARKERS: Final = (
         ' as in perf_budget(p95="200ms", tokens_per_call=1000).'
     ),
     (
-        "perf(rounds=, warmup=, max_time=, max_calls=, max_tokens=, max_cost=): how to measure the"
-        " test; rounds repeats the body of a test without perf_timer."
+        "perf(rounds=, warmup=, max_time=, max_calls=, max_tokens=, max_cost=, rerun=): how to"
+        " measure the test; rounds repeats the body of a test without perf_timer, rerun runs it"
+        " once more to trace its memory."
     ),
 )
 

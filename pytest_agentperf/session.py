@@ -21,9 +21,19 @@ from pytest_agentperf.core.measurement import Measurement, join
 from pytest_agentperf.core.units import Unit
 from pytest_agentperf.judge.limits import Limit, ResolvedLimits
 from pytest_agentperf.judge.verdict import Status, Verdict, judge
-from pytest_agentperf.measure.monitors import Monitors
+from pytest_agentperf.measure.monitors import ExtraPass, Monitors
 from pytest_agentperf.measure.rounds import Plan
 from pytest_agentperf.measure.timings import Timings
+from pytest_agentperf.metered import (
+    CPU,
+    CPU_CALLS,
+    TRACED,
+    asked_quantities,
+    body_parts,
+    is_traced_alone,
+    metered_body,
+    provided_by,
+)
 from pytest_agentperf.options import Settings, is_narrowed, read_settings
 from pytest_agentperf.planning import ONCE, plan_calls
 from pytest_agentperf.report.escape import plain_line, valid_text
@@ -39,6 +49,8 @@ from pytest_agentperf.watched import (
 
 if TYPE_CHECKING:
     from pytest_agentperf.measure.concurrency.door import Watching
+    from pytest_agentperf.measure.memory.block import MeterTools
+    from pytest_agentperf.measure.memory.door import Metering
 
 __all__ = ["PerfSession"]
 
@@ -57,6 +69,7 @@ class _RunningTest:
         dropped: Limits that cannot apply to it.
         outcome: How its body ended, where that is what is measured.
         watching: Its watches, once it has asked for one.
+        metering: What was metered, once it has asked for that.
     """
 
     item: pytest.Item
@@ -66,11 +79,13 @@ class _RunningTest:
     cleanup: ExitStack = field(default_factory=ExitStack)
     outcome: BodyOutcome = field(default_factory=BodyOutcome)
     watching: "Watching | None" = None
+    metering: "Metering | None" = None
 
     def measurements(self) -> list[Measurement]:
-        """Return what was timed and what was watched."""
-        watched = self.watching.measurements() if self.watching else []
-        return [*self.timings.measurements(), *watched]
+        """Return what was timed, watched and metered."""
+        others = [recorder for recorder in (self.watching, self.metering) if recorder]
+        found = [measurement for each in others for measurement in each.measurements()]
+        return [*self.timings.measurements(), *found]
 
 
 class PerfSession:
@@ -98,6 +113,7 @@ class PerfSession:
         self._attempts: dict[str, int] = {}
         self._setups: dict[str, Watching] = {}
         self._running: _RunningTest | None = None
+        self._meters: MeterTools | None = None
 
     def is_measured(self, nodeid: str) -> bool:
         """Return whether the selected test *nodeid* is measured."""
@@ -156,6 +172,24 @@ class PerfSession:
             running.watching = self._new_watching(running.timings.monitors)
         return running.watching
 
+    def current_metering(self) -> "Metering":
+        """Return what is metered in the running test.
+
+        Raises:
+            UsageError: No measured test is in its call phase.
+        """
+        return self._metering_of(self._current_test("perf_memory"))
+
+    def _metering_of(self, running: _RunningTest) -> "Metering":
+        if running.metering is None:
+            from pytest_agentperf.measure.memory.block import MeterTools
+            from pytest_agentperf.measure.memory.door import Metering
+
+            self._meters = self._meters or MeterTools()
+            provided = provided_by(running.item)
+            running.metering = Metering(self._meters, running.timings.monitors, provided)
+        return running.metering
+
     def _new_watching(self, monitors: Monitors) -> "Watching":
         from pytest_agentperf.measure.concurrency.door import Watching
         from pytest_agentperf.measure.concurrency.settings import WatchContext
@@ -182,6 +216,7 @@ class PerfSession:
             self.budgets.prices,
             REAL_TIME.clock,
             wants_cost=any("cost" in limit.metric.name for _, limit in kept.items()),
+            passes=self._passes,
         )
         self._running = _RunningTest(item, kept, timings, dropped)
         cleanup = self._running.cleanup
@@ -192,6 +227,48 @@ class PerfSession:
         if parts := asked_parts(item, kept):
             watching = self._running.watching = self._new_watching(timings.monitors)
             cleanup.enter_context(watched_body(item, lambda: watching.look_for(parts)))
+        self._meter_body(self._running)
+
+    def _meter_body(self, running: _RunningTest) -> None:
+        """Put a block around the body of a test whose limits ask for that."""
+        item, limits = running.item, running.limits
+        parts = body_parts(item, limits)
+        if not is_one_call(item, limits):
+            parts -= {"cpu"}  # which is that of a call
+        if is_body(item) and is_traced_alone(item, limits):
+            parts |= {"traced", "process"}
+        if not parts:
+            return
+        from pytest_agentperf.measure.memory.block import MeterSettings
+
+        metering, settings = self._metering_of(running), MeterSettings(parts=parts)
+        if "traced" in parts:
+            running.timings.monitors.seen["memory trace"] = None
+        running.cleanup.enter_context(metered_body(item, lambda: metering.block(settings)))
+
+    def _passes(self, label: str | None) -> Sequence[ExtraPass]:
+        """Return the further calls that the limits under *label* ask for."""
+        running = self._running
+        if running is None or has_examples(running.item):
+            return ()
+        item, limits = running.item, running.limits
+        asked = asked_quantities(item, limits.of(label))
+        is_once = is_one_call(item, limits)
+        wanted = []
+        if asked.intersection(TRACED) and not (is_once and is_traced_alone(item, limits)):
+            wanted.append((1, frozenset({"traced", "process"}), TRACED))
+        if asked.intersection(CPU) and not is_once:
+            wanted.append((CPU_CALLS, frozenset({"cpu"}), CPU))
+        if not wanted:
+            return ()
+        from pytest_agentperf.measure.memory.block import MeterSettings
+        from pytest_agentperf.measure.memory.door import ExtraCalls
+
+        metering = self._metering_of(running)
+        return [
+            ExtraCalls(metering, MeterSettings(label, parts=parts, calls=calls), metrics)
+            for calls, parts, metrics in wanted
+        ]
 
     @contextmanager
     def setting_up(
@@ -239,7 +316,9 @@ class PerfSession:
         running, self._running = self._running, None
         if running is None:
             return None, ""
-        running.cleanup.__exit__(type(raised) if raised else None, raised, None)
+        # With its traceback: contextlib would set it to what it is given.
+        traceback = raised.__traceback__ if raised else None
+        running.cleanup.__exit__(type(raised) if raised else None, raised, traceback)
         raised = raised or running.outcome.error
         unawaited = running.timings.close()
         measurements = [
@@ -252,7 +331,8 @@ class PerfSession:
         self._attempts[nodeid] = attempt = self._attempts.get(nodeid, 0) + 1
         record = make_record(nodeid, measurements, verdicts, ignored + running.dropped, attempt)
         if raised is None:
-            return record, "\n".join((*unawaited, *self._failures(verdicts)))
+            held = running.metering.held() if running.metering else ()
+            return record, "\n".join((*unawaited, *held, *self._failures(verdicts)))
         _explain_await(raised, running.timings.last_plain)
         return (record if measurements else None), ""
 

@@ -21,6 +21,7 @@ class Effort:
         max_time: Seconds after which no further call begins.
         max_tokens: Tokens of all calls together, those of the warmup included.
         max_cost: Dollars of all calls together, likewise.
+        rerun: Whether the body of a test may run once more, to be metered and not timed.
     """
 
     rounds: int | None = None
@@ -29,6 +30,7 @@ class Effort:
     max_time: float | None = None
     max_tokens: int | None = None
     max_cost: float | None = None
+    rerun: bool | None = None
 
     def updated(self, later: "Effort") -> "Effort":
         """Return this effort with whatever *later* states in its place."""
@@ -59,6 +61,10 @@ def parse_effort(stated: Mapping[str, object]) -> Effort:
 
 def _parse(name: str, value: object) -> float:
     """Return the number that option *name* is given."""
+    if name == "rerun":
+        if not isinstance(value, bool):
+            raise BudgetError(f"rerun={value!r}: expected true or false")
+        return value
     if name in _UNITS:
         number = parse_quantity(value, _UNITS[name])
         return round(number) if name == "max_tokens" else number

@@ -157,7 +157,7 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
         _upper("leaked_fds", Unit.COUNT, _WATCH),
         _upper("memory_peak", Unit.BYTES, _MEMORY),
         _upper("memory_growth", Unit.BYTES, _MEMORY),
-        _upper("memory_growth_per_call", Unit.BYTES, _MEMORY),
+        _upper("memory_growth_per_call", Unit.BYTES, "perf_memory.leak"),
         _upper("rss_peak", Unit.BYTES, _MEMORY),
         _upper("gc_pause_max", Unit.SECONDS, _MEMORY),
         _upper("gc_pause_total", Unit.SECONDS, _MEMORY),

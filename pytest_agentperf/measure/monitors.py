@@ -1,10 +1,10 @@
 """Monitors: those who watch a test while it runs, kept from disturbing its timed rounds."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-__all__ = ["Monitor", "Monitors"]
+__all__ = ["ExtraPass", "Monitor", "Monitors"]
 
 
 class Monitor(Protocol):
@@ -22,6 +22,22 @@ class Monitor(Protocol):
 
     def miss(self, reason: str) -> None:
         """Take note that calls went unwatched, and why."""
+
+
+class ExtraPass(Protocol):
+    """Calls that are made when the timed rounds are over, to be metered and not timed.
+
+    Attributes:
+        calls: How many.
+    """
+
+    calls: int
+
+    def block(self) -> AbstractContextManager[object]:
+        """Return a context to make the calls in."""
+
+    def miss(self, reason: str) -> None:
+        """Take note that the calls were not made, and why."""
 
 
 class Monitors:

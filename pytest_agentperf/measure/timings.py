@@ -1,7 +1,7 @@
 """Timings: everything that one test has timed, by label, and how it is to be timed."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.usage import Price
 from pytest_agentperf.measure.call import CallContext, RunningCall
 from pytest_agentperf.measure.counting import Counters
-from pytest_agentperf.measure.monitors import Monitors
+from pytest_agentperf.measure.monitors import ExtraPass, Monitors
 from pytest_agentperf.measure.patching import Patches
 from pytest_agentperf.measure.recording import Recording
 from pytest_agentperf.measure.rounds import Plan, Schedule
@@ -40,8 +40,9 @@ class Timings:
     Args:
         plan: Returns how often to call under a label, given what the test's code states.
         prices: The user's prices by model.
-        wants_cost: Whether a limit or a bound is on money.
         clock: The clock.
+        wants_cost: Whether a limit or a bound is on money.
+        passes: Returns the further calls to make under a label when its rounds are over.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class Timings:
         clock: Clock,
         *,
         wants_cost: bool,
+        passes: Callable[[str | None], Sequence[ExtraPass]] = lambda _: (),
     ) -> None:
         self._plan = plan
+        self._passes = passes
         self._clock = clock
         reading = UsageReading(prices=prices, wants_cost=wants_cost or bool(prices))
         self._settings: dict[str | None, TimingSettings] = {None: TimingSettings(reading=reading)}
@@ -146,6 +149,7 @@ class Timings:
             settings.hooks,
             self._watch,
             Monitors() if is_single else self.monitors,
+            passes=self._passes(label),
             is_body=is_body,
         )
 

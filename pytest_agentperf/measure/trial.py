@@ -1,7 +1,7 @@
 """A trial: the calls of one `perf_timer(func, …)`, from the first warmup to the last round."""
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.measure.call import CallContext, RunningCall
-from pytest_agentperf.measure.monitors import Monitors
+from pytest_agentperf.measure.monitors import ExtraPass, Monitors
 from pytest_agentperf.measure.recording import Recording
 from pytest_agentperf.measure.rounds import Schedule
 from pytest_agentperf.measure.stream import is_async_stream, is_sync_stream
@@ -39,6 +39,7 @@ class Trial:
         on_async: Gets this trial when it turns out to be a coroutine.
         monitors: Those to be kept out of the timed rounds of a coroutine; they get a call of their
             own when the rounds are made.
+        passes: Further calls to make then.
         is_body: Whether the result is none of our business, as that of a test's body is.
     """
 
@@ -50,6 +51,7 @@ class Trial:
         "_is_simple",
         "_monitors",
         "_on_async",
+        "_passes",
         "_paused",
         "_schedule",
         "coroutine",
@@ -67,6 +69,7 @@ class Trial:
         on_async: Callable[["Trial"], None],
         monitors: Monitors,
         *,
+        passes: Sequence[ExtraPass] = (),
         is_body: bool = False,
     ) -> None:
         self._call = call
@@ -84,6 +87,7 @@ class Trial:
         )
         self._on_async = on_async
         self._monitors = monitors
+        self._passes = passes
         self.is_awaited = False
         self.is_ended = False
         self.coroutine: Any = None
@@ -133,7 +137,19 @@ class Trial:
             while block := self._schedule.next_block(self._context.clock()):
                 is_fast = self._is_fast(result)
                 result = self._fast_block(block, type(result)) if is_fast else self._one()
+            for extra in self._passes:
+                if not self._is_missed(extra):
+                    with extra.block():
+                        for _ in range(extra.calls):
+                            self._one()
         return result
+
+    def _is_missed(self, extra: ExtraPass) -> bool:
+        """Return whether there is no room for *extra*, which is told so."""
+        bound = self._schedule.close(self._context.clock())
+        if bound:
+            extra.miss(f"no call of {self.subject} was metered within {bound}; raise it")
+        return bool(bound)
 
     def _is_fast(self, result: object) -> bool:
         """Return whether a call like the one that returned *result* only needs to be timed."""
@@ -259,6 +275,11 @@ class Trial:
         try:
             with self._monitors.paused():
                 result = await self._rounds_async(pending, running)
+                for extra in self._passes:
+                    if not self._is_missed(extra):
+                        with extra.block():
+                            for _ in range(extra.calls):
+                                await self._one_async()
             if self._monitors.active:
                 await self._diagnose()
         finally:

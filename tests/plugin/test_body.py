@@ -239,3 +239,19 @@ def test_body_of_a_test_with_a_server_is_measured_too(project: Project) -> None:
     """)
     project.run().assert_outcomes(failed=1)
     assert project.calls() == {"test_x": [1]}
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_failure_of_a_measured_body_shows_its_own_line(project: Project, kind: str) -> None:
+    mark = "@pytest.mark.asyncio" if kind == "async def" else ""
+    project.tests(f"""
+        @pytest.mark.perf
+        {mark}
+        {kind} test_x():
+            expected = 2
+            assert expected == 3
+    """)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([">       assert expected == 3", "test_it.py:*: AssertionError"])
+    result.stdout.no_fnmatch_line("*_hookexec*")

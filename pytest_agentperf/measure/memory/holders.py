@@ -14,7 +14,7 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 from pytest_agentperf.core.clock import REAL_TIME, Clock
-from pytest_agentperf.measure.concurrency.frames import is_plumbing
+from pytest_agentperf.measure.frames import is_plumbing
 from pytest_agentperf.measure.memory.leftovers import type_name
 from pytest_agentperf.measure.memory.links import is_root, path_text
 

@@ -122,7 +122,8 @@ class LeakRun:
         ruling: Ruling | None = None
         self._began = self._clock()
         last = max(plan.stages, STAGES)
-        is_going = yield from self._calls(plan.warmup, readings)
+        warmup = plan.warmup if plan.calls is None else min(plan.warmup, plan.calls)
+        is_going = yield from self._calls(warmup, readings)
         while ruling is None:
             if is_going and len(stages) == last - 1:
                 before = size_by_line()

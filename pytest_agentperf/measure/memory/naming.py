@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pytest_agentperf.measure.concurrency.frames import is_plumbing, owner_of
+from pytest_agentperf.measure.frames import is_plumbing, owner_of
 
 if TYPE_CHECKING or find_spec("_tracemalloc"):  # not so in PyPy
     import tracemalloc

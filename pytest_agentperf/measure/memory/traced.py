@@ -28,7 +28,7 @@ from pytest_agentperf.measure.memory.tracing import IS_TRACEABLE, Trace, TracedB
 if TYPE_CHECKING or IS_TRACEABLE:
     import tracemalloc
 
-__all__ = ["TracedBlock", "TracedMemory", "Tracer"]
+__all__ = ["Ready", "TracedBlock", "TracedMemory", "Tracer"]
 
 _T = TypeVar("_T")
 _LOST: Final = "memory data lost: tracemalloc was stopped or cleared inside the block"
@@ -206,14 +206,14 @@ class TracedBlock:
         _innermost.set(self._outer)
 
     # No coroutines: one would be counted as the block's memory, and its end as a release.
-    def __aenter__(self) -> "_Ready[Self]":
-        ready = _Ready(self)
+    def __aenter__(self) -> "Ready[Self]":
+        ready = Ready(self)
         self.__enter__()
         return ready
 
-    def __aexit__(self, kind: object, error: object, traceback: object) -> "_Ready[None]":
+    def __aexit__(self, kind: object, error: object, traceback: object) -> "Ready[None]":
         self.__exit__(kind, error, traceback)
-        return _Ready(None)
+        return Ready(None)
 
     def _read(self, growth: int) -> TracedMemory:
         if not is_traced(self._witness):
@@ -239,7 +239,7 @@ _innermost: Final[ContextVar[TracedBlock | None]] = ContextVar(
 )
 
 
-class _Ready(Generic[_T]):
+class Ready(Generic[_T]):
     """Something to await that is there already."""
 
     __slots__ = ("_value",)

@@ -10,6 +10,7 @@ from pytest_agentperf import (
     AgentPerfError,
     LLMServer,
     PerfConcurrency,
+    PerfMemory,
     PerfTimer,
     Reply,
     Sample,
@@ -96,3 +97,23 @@ async def watch(perf_concurrency: PerfConcurrency) -> None:
     scaling = await perf_concurrency.scaling(length_later, "a", levels=(1, 2))
     scaling.assert_scales(efficiency=0.8)
     perf_concurrency.scaling(length, "a").assert_scales(0.8)
+
+
+@pytest.mark.perf(rerun=True)
+@pytest.mark.perf_budget(memory_per_request="50MB", gc_pause_max="20ms", cpu_percent="80%")
+async def memory(perf_memory: PerfMemory) -> None:
+    with perf_memory() as block:
+        assert_type(length("a"), int)
+    async with perf_memory("load", frames=10) as block:
+        pass
+    assert_type(block.peak, int)
+    assert_type(block.native, int | None)
+    assert_type([line.file for line in block.top(3)], list[str])
+    leak = await perf_memory.leak(length_later, "a", calls=200, max_leak_per_call="1kB")
+    leak.assert_clean()
+    assert_type(perf_memory.leak(length, "a").bytes_per_call, float)
+    assert_type(perf_memory.collected(Answer()), Answer)
+    assert_type(perf_memory.size([1, 2]), int)
+    assert_type([str(advice) for advice in perf_memory.advise([1.0])], list[str])
+    with perf_memory.freeze_gc():
+        pass

@@ -27,6 +27,7 @@ class Settings:
         strict: Whether an undecided budget fails its test.
         quick: Whether each call is made once and times are not judged.
         junit: Whether numbers become properties of JUnit reports.
+        leaks: Whether timed calls are searched for leaks.
     """
 
     budget: Path | None
@@ -35,6 +36,7 @@ class Settings:
     strict: bool
     quick: bool
     junit: bool
+    leaks: bool
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -56,6 +58,12 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         default=False,
         help="Call once and judge no times: a smoke test of the measured tests",
+    )
+    group.addoption(
+        "--perf-leaks",
+        action="store_true",
+        default=False,
+        help="Call what perf_timer times until it is known whether it leaks memory; fail if so",
     )
     parser.addini("perf_budget", _BUDGET, default=None)
     parser.addini("perf_env", _ENV, default=None)
@@ -83,6 +91,7 @@ def read_settings(config: pytest.Config) -> Settings:
         strict=bool(config.getini("perf_strict") if strict is None else strict),
         quick=bool(config.getoption("perf_quick")),
         junit=bool(config.getini("perf_junit")),
+        leaks=bool(config.getoption("perf_leaks")),
     )
 
 

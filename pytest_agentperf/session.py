@@ -246,8 +246,8 @@ class PerfSession:
             running.timings.monitors.seen["memory trace"] = None
         running.cleanup.enter_context(metered_body(item, lambda: metering.block(settings)))
 
-    def _passes(self, label: str | None) -> Sequence[ExtraPass]:
-        """Return the further calls that the limits under *label* ask for."""
+    def _passes(self, label: str | None, subject: str) -> Sequence[ExtraPass]:
+        """Return the further calls of *subject* that the limits under *label* ask for."""
         running = self._running
         if running is None or has_examples(running.item):
             return ()
@@ -259,16 +259,18 @@ class PerfSession:
             wanted.append((1, frozenset({"traced", "process"}), TRACED))
         if asked.intersection(CPU) and not is_once:
             wanted.append((CPU_CALLS, frozenset({"cpu"}), CPU))
-        if not wanted:
+        is_searched = self.settings.leaks and not (is_once and not limits.effort.rerun)
+        if not wanted and not is_searched:
             return ()
         from pytest_agentperf.measure.memory.block import MeterSettings
-        from pytest_agentperf.measure.memory.door import ExtraCalls
+        from pytest_agentperf.measure.memory.door import ExtraCalls, LeakCalls
 
         metering = self._metering_of(running)
-        return [
+        passes: list[ExtraPass] = [
             ExtraCalls(metering, MeterSettings(label, parts=parts, calls=calls), metrics)
             for calls, parts, metrics in wanted
         ]
+        return [*passes, LeakCalls(metering, label, subject)] if is_searched else passes
 
     @contextmanager
     def setting_up(
@@ -331,8 +333,8 @@ class PerfSession:
         self._attempts[nodeid] = attempt = self._attempts.get(nodeid, 0) + 1
         record = make_record(nodeid, measurements, verdicts, ignored + running.dropped, attempt)
         if raised is None:
-            held = running.metering.held() if running.metering else ()
-            return record, "\n".join((*unawaited, *held, *self._failures(verdicts)))
+            metered = running.metering.failures() if running.metering else ()
+            return record, "\n".join((*unawaited, *metered, *self._failures(verdicts)))
         _explain_await(raised, running.timings.last_plain)
         return (record if measurements else None), ""
 

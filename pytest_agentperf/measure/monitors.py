@@ -1,7 +1,7 @@
 """Monitors: those who watch a test while it runs, kept from disturbing its timed rounds."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 __all__ = ["ExtraPass", "Monitor", "Monitors"]
@@ -25,16 +25,13 @@ class Monitor(Protocol):
 
 
 class ExtraPass(Protocol):
-    """Calls that are made when the timed rounds are over, to be metered and not timed.
+    """Calls that are made when the timed rounds are over, to be metered and not timed."""
 
-    Attributes:
-        calls: How many.
-    """
+    def run(self, call: Callable[[], object]) -> None:
+        """Make calls of a sync function."""
 
-    calls: int
-
-    def block(self) -> AbstractContextManager[object]:
-        """Return a context to make the calls in."""
+    async def run_async(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Make calls of an async function."""
 
     def miss(self, reason: str) -> None:
         """Take note that the calls were not made, and why."""

@@ -42,7 +42,8 @@ class Timings:
         prices: The user's prices by model.
         clock: The clock.
         wants_cost: Whether a limit or a bound is on money.
-        passes: Returns the further calls to make under a label when its rounds are over.
+        passes: Returns the further calls to make of a subject under a label when its rounds are
+            over.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Timings:
         clock: Clock,
         *,
         wants_cost: bool,
-        passes: Callable[[str | None], Sequence[ExtraPass]] = lambda _: (),
+        passes: Callable[[str | None, str], Sequence[ExtraPass]] = lambda *_: (),
     ) -> None:
         self._plan = plan
         self._passes = passes
@@ -149,7 +150,7 @@ class Timings:
             settings.hooks,
             self._watch,
             Monitors() if is_single else self.monitors,
-            passes=self._passes(label),
+            passes=self._passes(label, subject),
             is_body=is_body,
         )
 

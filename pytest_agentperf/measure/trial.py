@@ -139,9 +139,7 @@ class Trial:
                 result = self._fast_block(block, type(result)) if is_fast else self._one()
             for extra in self._passes:
                 if not self._is_missed(extra):
-                    with extra.block():
-                        for _ in range(extra.calls):
-                            self._one()
+                    extra.run(self._one)
         return result
 
     def _is_missed(self, extra: ExtraPass) -> bool:
@@ -277,9 +275,7 @@ class Trial:
                 result = await self._rounds_async(pending, running)
                 for extra in self._passes:
                     if not self._is_missed(extra):
-                        with extra.block():
-                            for _ in range(extra.calls):
-                                await self._one_async()
+                        await extra.run_async(self._one_async)
             if self._monitors.active:
                 await self._diagnose()
         finally:

@@ -174,7 +174,7 @@ def test_leak_is_a_verdict_that_fails_only_when_asserted(project: Project) -> No
             kept = []
             perf_memory.leak(lambda: kept.append(bytearray(1000)))
     """)
-    result = project.run()
+    result = project.run_apart()
     result.assert_outcomes(passed=2, failed=2)
     result.stdout.fnmatch_lines(
         ["*CheckError: Agent.ask leaks 1.* kB a call: * str held by list at test_it.py:*"]
@@ -242,3 +242,32 @@ def test_test_without_memory_imports_nothing_of_it(project: Project) -> None:
             assert not [name for name in sys.modules if "agentperf.measure.memory" in name]
     """)
     project.run_apart().assert_outcomes(passed=1)
+
+
+def test_leaks_of_timed_calls_are_found_where_asked_for(project: Project) -> None:
+    project.tests("""
+        kept = []
+        def leak():
+            kept.append(bytearray(1000))
+        async def leak_async():
+            leak()
+        def test_leaks(perf_timer):
+            perf_timer(leak)
+        @pytest.mark.asyncio
+        async def test_leaks_async(perf_timer):
+            await perf_timer(leak_async)
+        def test_clean(perf_timer):
+            perf_timer(answer)
+        @pytest.mark.perf
+        def test_body():
+            leak()
+        @pytest.mark.perf(rounds=2)
+        def test_repeated_body():
+            leak()
+    """)
+    result = project.run("--perf-leaks")
+    result.assert_outcomes(failed=3, passed=2)
+    result.stdout.fnmatch_lines(
+        ["leak leaks 1.* kB a call: * × bytearray held by list at test_it.py:*"]
+    )
+    project.run().assert_outcomes(passed=5)

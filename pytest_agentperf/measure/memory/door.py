@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar, overload
 
 from pytest_agentperf.core.errors import UsageError
@@ -19,7 +19,7 @@ from pytest_agentperf.measure.memory.sizes import size
 from pytest_agentperf.measure.monitors import Monitors
 from pytest_agentperf.measure.timings import name_of
 
-__all__ = ["ExtraCalls", "Metering", "PerfMemory"]
+__all__ = ["ExtraCalls", "LeakCalls", "Metering", "PerfMemory"]
 
 _T = TypeVar("_T")
 _GROWTH: Final = "memory_growth_per_call"
@@ -32,6 +32,10 @@ class Metering:
         tools: Those of the process.
         monitors: Those at work in the test.
         is_provided: Returns the name of the fixture that provides an object; None for others.
+
+    Attributes:
+        collected: The objects that shall be gone when the test has ended.
+        leaking: Sentences on timed calls that leak.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Metering:
         self.tools = tools
         self.monitors = monitors
         self.collected = Collected(is_provided, size_of=size)
+        self.leaking: list[str] = []
         self._blocks: list[MeteredBlock] = []
         self._others: list[Measurement] = []
 
@@ -60,9 +65,9 @@ class Metering:
         """Return what was metered by each block that has ended, and what else was found."""
         return [*(b.measurement() for b in self._blocks if b.is_over), *self._others]
 
-    def held(self) -> list[str]:
-        """Return a sentence for each registered object that is still held."""
-        return [str(finding) for finding in self.collected.check()]
+    def failures(self) -> list[str]:
+        """Return a sentence for each leak of timed calls and each object that is still held."""
+        return [*self.leaking, *(str(finding) for finding in self.collected.check())]
 
 
 class ExtraCalls:
@@ -78,17 +83,55 @@ class ExtraCalls:
         self, metering: Metering, settings: MeterSettings, metrics: tuple[str, ...]
     ) -> None:
         self._metering, self._settings, self._metrics = metering, settings, metrics
-        self.calls = settings.calls
 
-    def block(self) -> AbstractContextManager[object]:
-        """Return a context to make the calls in."""
-        return self._metering.block(self._settings)
+    def run(self, call: Callable[[], object]) -> None:
+        """Make calls of a sync function."""
+        with self._metering.block(self._settings):
+            for _ in range(self._settings.calls):
+                call()
+
+    async def run_async(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Make calls of an async function."""
+        with self._metering.block(self._settings):
+            for _ in range(self._settings.calls):
+                await call()
 
     def miss(self, reason: str) -> None:
         """Take note that the calls were not made."""
         unknown = dict.fromkeys(self._metrics, reason)
         label = self._settings.label
         self._metering.add(Measurement(label, "the metered calls", 0, 0, {}, {}, unknown))
+
+
+class LeakCalls:
+    """Calls of a timed function that are made to find out whether it leaks.
+
+    Args:
+        metering: Gets the verdict, and fails the test on a leak.
+        label: Of the timed calls.
+        subject: What messages call them.
+    """
+
+    def __init__(self, metering: Metering, label: str | None, subject: str) -> None:
+        self._metering, self._label, self._subject = metering, label, subject
+
+    def run(self, call: Callable[[], object]) -> None:
+        """Call a sync function until it can be told."""
+        self._note(LeakRun(call, self._subject).run())
+
+    async def run_async(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Call an async function until it can be told."""
+        self._note(await LeakRun(call, self._subject).run_async())
+
+    def miss(self, reason: str) -> None:
+        """Take note that the calls were not made."""
+        unknown = {_GROWTH: reason}
+        self._metering.add(Measurement(self._label, self._subject, 0, 0, {}, {}, unknown))
+
+    def _note(self, leak: Leak) -> None:
+        self._metering.add(measured_leak(leak, self._label))
+        if leak.verdict in {"leak", "native growth"}:
+            self._metering.leaking.append(str(leak))
 
 
 class PerfMemory:
@@ -235,17 +278,21 @@ def _is_async(func: Callable[..., Any]) -> bool:
 
 def _noted(metering: Metering, leak: Leak) -> Leak:
     """Return *leak*, counted for the test."""
-    is_known = leak.verdict != "undecided"
-    metering.add(
-        Measurement(
-            None,
-            leak.subject,
-            leak.calls,
-            0,
-            {},
-            {_GROWTH: max(leak.bytes_per_call, 0.0)} if is_known else {},
-            {} if is_known else {_GROWTH: leak.reason},
-            causes={_GROWTH: str(leak)},
-        )
-    )
+    metering.add(measured_leak(leak))
     return leak
+
+
+def measured_leak(leak: Leak, label: str | None = None) -> Measurement:
+    """Return what budgets are held against."""
+    is_known = leak.verdict != "undecided"
+    return Measurement(
+        label,
+        leak.subject,
+        leak.calls,
+        0,
+        samples={},
+        values={_GROWTH: max(leak.bytes_per_call, 0.0)} if is_known else {},
+        unknown={} if is_known else {_GROWTH: leak.reason},
+        causes={_GROWTH: str(leak)},
+        monitors=("memory trace",),
+    )

@@ -462,7 +462,6 @@ def forked(work: Callable[[], Any]) -> Any:
     child = os.fork()
     if not child:
         os.close(reading)
-        gc.freeze()  # a collection shall take as long as in a small program
         with os.fdopen(writing, "w") as out:
             try:
                 json.dump(work(), out)

@@ -4,19 +4,20 @@ import asyncio
 import gc
 import inspect
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from pytest_agentperf.core.clock import REAL_TIME, Clock
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.units import Unit, format_quantity
+from pytest_agentperf.measure.memory.collecting import no_collections, old_objects_aside
 from pytest_agentperf.measure.memory.leak import Leak
 from pytest_agentperf.measure.memory.leaknames import NAMING_CALLS, Names, find_names
 from pytest_agentperf.measure.memory.leakplan import LeakPlan
 from pytest_agentperf.measure.memory.leftovers import newborns
-from pytest_agentperf.measure.memory.naming import Sizes, grown_lines, size_by_line
+from pytest_agentperf.measure.memory.naming import Line, Sizes, grown_lines, size_by_line
 from pytest_agentperf.measure.memory.readings import IS_TRACEABLE, Readings, Trace
 from pytest_agentperf.measure.memory.staged import (
     BLOCKS,
@@ -115,34 +116,39 @@ class LeakRun:
             trace.end()
 
     def _judge(self, trace: Trace) -> _Steps:
-        """Call in stages until the rule decides."""
-        plan, readings = self._plan, Readings(self._collect)
+        """Call until the rule decides, and name what leaks."""
         stages: list[Stage] = []
-        before: Sizes = {}
-        ruling: Ruling | None = None
-        self._began = self._clock()
-        last = max(plan.stages, STAGES)
-        warmup = plan.warmup if plan.calls is None else min(plan.warmup, plan.calls)
-        is_going = yield from self._calls(warmup, readings)
-        while ruling is None:
-            if is_going and len(stages) == last - 1:
-                before = size_by_line()
-            is_going = is_going and len(stages) < plan.stages
-            is_going = is_going and (yield from self._stage(stages, readings))
-            if trace.is_lost:
-                self._result = self._undecided(_LOST)
-                return
-            if not is_going:
-                self._result = self._cut_short(stages)
-                return
-            ruling = decide(stages, plan.limits, last=last)
+        with old_objects_aside(self._collect):
+            ruling, before = yield from self._rule(trace, stages)
+        if ruling is None:
+            self._result = self._undecided(_LOST) if trace.is_lost else self._cut_short(stages)
+            return
         names = Names()
         if ruling.verdict == "leak":
-            calls = stages[-1].calls * BLOCKS
-            names = yield from self._names(trace, before, calls)
+            names = yield from self._names(trace, before, stages[-1].calls * BLOCKS)
             if names.chain and names.chain.bound:
                 ruling = replace(ruling, verdict="warming up", is_over=False)
         self._result = self._leak(ruling, stages, names)
+
+    def _rule(
+        self, trace: Trace, stages: list[Stage]
+    ) -> Generator[bool, None, tuple[Ruling | None, Sizes]]:
+        """Call in stages; return the ruling, and what was traced before the last of them."""
+        plan, readings = self._plan, Readings(self._collect)
+        last, before = max(plan.stages, STAGES), dict[Line, int]()
+        self._began = self._clock()
+        warmup = plan.warmup if plan.calls is None else min(plan.warmup, plan.calls)
+        yield from self._calls(warmup, readings)
+        while len(stages) < plan.stages:
+            if len(stages) == last - 1:
+                before.update(size_by_line())
+            is_done = yield from self._stage(stages, readings)
+            if trace.is_lost or not is_done:
+                break
+            ruling = decide(stages, plan.limits, last=last)
+            if ruling is not None:
+                return ruling, before
+        return None, before
 
     def _stage(self, stages: list[Stage], readings: Readings) -> Generator[bool, None, bool]:
         """Make the calls of the next stage; return whether there was time for all of them."""
@@ -173,7 +179,7 @@ class LeakRun:
         grown = grown_lines(before, size_by_line())
         self._collect()  # which empties the stores of small objects that were not traced so
         trace.deepen()
-        with _no_collections():
+        with no_collections():
             for _ in range(NAMING_CALLS):
                 yield True
             yield False
@@ -207,17 +213,6 @@ class LeakRun:
     def _undecided(self, reason: str, rate: float = 0.0) -> Leak:
         limit = self._plan.max_leak_per_call
         return Leak(self._subject, _UNDECIDED, rate, self._made, limit, reason=reason)
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _refuse_awaitable(result: object, subject: str) -> None:

@@ -61,8 +61,9 @@ def path_text(path: Sequence[Any]) -> tuple[str, ...]:
     """Return *path*, from a root to what it holds, as links; what is held itself is not shown."""
     links: list[str] = []
     name = ""  # that the last holder gave to the present one, which is not called by its type then
-    for before, holder, held in zip([None, *path], path, path[1:], strict=False):
-        given = _given_name(holder, held)
+    for at, holder in enumerate(path[:-1]):
+        before, held = path[at - 1] if at else None, path[at + 1]
+        given = _given_name(holder, path[at + 1 :])
         if given:
             links += [name] if name else []
             name = given
@@ -72,15 +73,16 @@ def path_text(path: Sequence[Any]) -> tuple[str, ...]:
     return (*links, name) if name else tuple(links)
 
 
-def _given_name(holder: Any, held: Any) -> str:
-    """Return the name by which *holder* knows *held*, as a module or a function does."""
+def _given_name(holder: Any, inner: Sequence[Any]) -> str:
+    """Return the name by which *holder* knows the first of *inner*, as a module does."""
+    held = inner[0]
     if isinstance(holder, dict) and (module := _module_of(holder)) is not None:
         key = str(_key_of(holder, held))
         return f"{_global_place(module, key)}{key}"
     if isinstance(holder, type):
         return f"class {holder.__qualname__.rpartition('<locals>.')[2]}"
     if isinstance(holder, FunctionType | MethodType | functools.partial):
-        return f"{type_name(holder)} {_function_name(holder)}{_captured(holder, held)}"
+        return f"{type_name(holder)} {_function_name(holder)}{_captured(holder, inner)}"
     frame = holder if isinstance(holder, FrameType) else _waiting_frame(holder)
     if frame is not None:
         return _local(frame.f_locals, held, frame.f_code, frame.f_lineno)
@@ -159,16 +161,15 @@ def _function_name(holder: Any) -> str:
     return f"{name} ({_place(code, code.co_firstlineno)})" if isinstance(code, CodeType) else name
 
 
-def _captured(holder: Any, held: Any) -> str:
-    """Return the name of the variable by which a function holds *held*."""
+def _captured(holder: Any, inner: Sequence[Any]) -> str:
+    """Return how a function holds the first of *inner*: by a default, or a variable."""
     if not isinstance(holder, FunctionType):
         return ""
-    if held is holder.__defaults__ or held is holder.__kwdefaults__:
+    if inner[0] is holder.__defaults__ or inner[0] is holder.__kwdefaults__:
         return "'s default"
-    for name, cell in zip(holder.__code__.co_freevars, holder.__closure__ or (), strict=False):
-        if cell is held:
-            return f"'s variable {name}"
-    return ""
+    variables = zip(holder.__code__.co_freevars, holder.__closure__ or (), strict=False)
+    names = (f"'s variable {name}" for name, cell in variables if inner[1:] and cell is inner[1])
+    return next(names, "")
 
 
 def _local(values: Mapping[str, Any], held: Any, code: CodeType, line: int) -> str:

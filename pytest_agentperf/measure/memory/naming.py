@@ -4,6 +4,7 @@ While calls are counted, only the line that allocated is noted; a few more calls
 frames, lead from a line of a library to the line of the user's that called it.
 """
 
+import functools
 import linecache
 import os
 from collections import Counter, defaultdict
@@ -13,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pytest_agentperf.measure.frames import is_plumbing, owner_of
+from pytest_agentperf.measure.frames import is_plumbing, is_standard, owner_of
 
 if TYPE_CHECKING or find_spec("_tracemalloc"):  # not so in PyPy
     import tracemalloc
@@ -26,6 +27,7 @@ Sizes: TypeAlias = Mapping[Line, int]
 _SHOWN: Final = 5
 _SHARE: Final = 0.01  # of what leaked; lines with less are not looked at
 _OURS: Final = str(Path(__file__).parents[2]) + os.sep
+_SITE: Final = frozenset({"site-packages", "dist-packages"})
 _NOBODYS: Final = frozenset({"<string>", "<unknown>"})  # `<string>` is what `dataclass` generates
 _LOOKING: Final = (f"{os.sep}tracemalloc.py", f"{os.sep}linecache.py")
 
@@ -106,8 +108,12 @@ def _innermost(traceback: "tracemalloc.Traceback") -> Line:
     return traceback[-1].filename, traceback[-1].lineno
 
 
+@functools.lru_cache(maxsize=4096)
 def _is_users(filename: str) -> bool:
-    return not owner_of(filename) and not is_plumbing(filename) and filename not in _NOBODYS
+    # Not by `owner_of`, which reads what is installed when it first sees a library.
+    if filename in _NOBODYS or is_plumbing(filename) or is_standard(filename):
+        return False
+    return _SITE.isdisjoint(Path(filename).parts)
 
 
 def _is_nobodys(filename: str) -> bool:

@@ -154,12 +154,15 @@ def test_unbounded_cache_is_a_leak() -> None:
 
 
 def test_list_inside_a_bounded_container_is_a_leak() -> None:
-    sessions = functools.lru_cache(128)(lambda _: [])
+    @functools.lru_cache(128)
+    def sessions(_: str) -> list[bytes]:
+        return []
+
     assert leak_of(lambda: sessions("a").append(bytes(1000))).verdict == "leak"
 
 
 def test_warmup_and_calls_shift_what_is_judged() -> None:
-    made = []
+    made: list[bytes] = []
     leak = leak_of(lambda: made.append(bytes(1000)) if len(made) < 300 else None, warmup=300)
     assert (leak.verdict, leak.calls) == ("clean", 360)
 
@@ -278,7 +281,7 @@ def test_imports_of_a_few_calls_are_forgiven() -> None:
     from types import ModuleType
 
     calls = itertools.count()
-    names = []
+    names: list[str] = []
 
     def ask() -> None:
         if next(calls) % 10 == 0:

@@ -1,0 +1,144 @@
+"""Virtual time: an event loop that jumps to its next timer and notices when nothing is left."""
+
+import asyncio
+import selectors
+import threading
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Final
+
+from pytest_agentperf.conformance.stuck import StuckError, stacks_of_tasks, stacks_of_threads
+
+__all__ = ["Runner", "VirtualClock", "VirtualLoop", "turns"]
+
+THREAD_TIME: Final = 0.05  # real seconds that threads of a component get before the clock jumps
+PATIENCE: Final = 1_000.0  # virtual seconds after which a test that waits is said to hang
+
+
+class VirtualClock:
+    """Seconds that pass when they are told to; the clock of a component and of its event loop."""
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        self.now = now
+        self.waited = 0.0  # seconds that the loop jumped over
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, without running anything."""
+        self.now += seconds
+
+
+class _Selector(selectors.DefaultSelector):
+    """Waits for no file: it lets the clock jump instead."""
+
+    clock: VirtualClock
+    threads: set[threading.Thread]
+    until: float  # real time
+
+    def select(self, timeout: float | None = None) -> Any:
+        events = super().select(0)
+        if events or (timeout is not None and timeout <= 0):
+            self._check_time(self.clock.waited)
+            return events
+        if new := set(threading.enumerate()) - self.threads:
+            events = self._wait_for_threads(timeout, new)
+            if events:
+                return events
+        if timeout is None:
+            raise StuckError("it hangs: everything waits and no timer is set")
+        self._check_time(self.clock.waited + timeout)
+        self.clock.waited += timeout
+        self.clock.advance(timeout)
+        return events
+
+    def _check_time(self, waited: float) -> None:
+        if waited > PATIENCE:
+            raise StuckError(f"it hangs: it still waits after {PATIENCE:g} s of virtual time")
+        if time.monotonic() > self.until:
+            raise StuckError("it hangs: it goes on and on without coming to an end")
+
+    def _wait_for_threads(self, timeout: float | None, new: set[threading.Thread]) -> Any:
+        """Give the threads that a component started real time; for ever only if no timer is set."""
+        real = self.until - time.monotonic() if timeout is None else THREAD_TIME
+        events = super().select(max(0.0, real))
+        if timeout is None and not events:
+            raise StuckError(f"it hangs: it waits for its threads\n{stacks_of_threads(new)}")
+        return events
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop in virtual time.
+
+    Args:
+        clock: Its time; it is moved to the next timer whenever nothing else is to do.
+        until: Real time (`time.monotonic`) at which whoever still runs is said to hang.
+    """
+
+    def __init__(self, clock: VirtualClock, until: float) -> None:
+        self._virtual = selector = _Selector()
+        selector.clock, selector.until = clock, until
+        selector.threads = set(threading.enumerate())
+        super().__init__(selector)
+        # A timer is due from so many seconds before its time: with less than the distance of two
+        # floats the loop would wait for ever for a moment that it has reached.
+        self._clock_resolution = 1e-6
+
+    def begin_again(self, until: float) -> None:
+        """Take a new real time at which whoever still runs is said to hang."""
+        self._virtual.until, self._virtual.clock.waited = until, 0.0
+
+    def time(self) -> float:
+        return self._virtual.clock.now
+
+
+async def turns(count: int = 10) -> None:
+    """Let the loop go round *count* times, so that whatever can go on does; no time passes."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Runner:
+    """Runs coroutines one after the other in one virtual loop; close it at the end.
+
+    Args:
+        clock: The loop's time.
+        seconds: Real seconds until what runs is said to hang.
+    """
+
+    def __init__(self, clock: VirtualClock, seconds: float) -> None:
+        self.problems: list[dict[str, Any]] = []  # what a loop would log
+        self._loop = VirtualLoop(clock, time.monotonic() + seconds)
+        self._loop.set_exception_handler(lambda _, context: self.problems.append(context))
+
+    def run(self, main: Coroutine[Any, Any, None]) -> None:
+        """Run *main* to its end.
+
+        Raises:
+            StuckError: It would never end; the message has the stack of each task that waits.
+        """
+        __tracebackhide__ = True
+        try:
+            self._loop.run_until_complete(self._loop.create_task(main, name="the test"))
+        except StuckError as error:
+            stacks = stacks_of_tasks(asyncio.all_tasks(self._loop))
+            raise StuckError(f"{error}\n{stacks}") from None
+
+    def close(self) -> None:
+        """Cancel what is left and close the loop; what swallows its cancellation is left behind."""
+        self._loop.begin_again(time.monotonic() + 1)
+        ending = self._loop.create_task(_cancel_all())
+        with suppress(StuckError):
+            self._loop.run_until_complete(ending)
+        self._loop.close()
+
+
+async def _cancel_all() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=1)
+    await asyncio.get_running_loop().shutdown_asyncgens()

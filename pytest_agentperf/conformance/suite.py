@@ -91,14 +91,26 @@ class Suite:
         finally:
             self.runner.close()
 
-    def play_in_two_loops(self, *bodies: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run one test whose parts run each in an event loop of its own."""
+    def play_in_two_loops(
+        self,
+        first: Callable[[], Coroutine[Any, Any, None]],
+        second: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
+        """Run a test in two event loops; the first is closed under whatever waits in it."""
 
-        def run() -> None:
-            for body in bodies:
-                self.run(body)
+        def play() -> None:
+            self.clock = VirtualClock()
+            self.runner = before = self.new_runner(self.clock)
+            try:
+                before.run(first())
+                before.abandon()
+                self.run(second)
+            finally:
+                before.close()
 
-        call_within(self.deadline, run)
+        if not self.needs_loop:
+            pytest.skip("needs_loop = False: it uses no event loop of the suite")
+        call_within(self.deadline, play)
 
     def new_runner(self, clock: VirtualClock) -> Runner:
         """Return what runs coroutines in the virtual time of *clock*."""

@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pytest_agentperf.conformance.stuck import StuckError, stacks_of_tasks, stacks_of_threads
+from pytest_agentperf.core.errors import AgentPerfError
 
-__all__ = ["Runner", "VirtualClock", "VirtualLoop", "turns"]
+__all__ = ["Runner", "StrayCancellationError", "VirtualClock", "VirtualLoop", "turns"]
 
 THREAD_TIME: Final = 0.05  # real seconds that threads of a component get before the clock jumps
 PATIENCE: Final = 1_000.0  # virtual seconds after which a test that waits is said to hang
@@ -29,6 +30,10 @@ class VirtualClock:
     def advance(self, seconds: float) -> None:
         """Let time pass, without running anything."""
         self.now += seconds
+
+
+class StrayCancellationError(AgentPerfError, AssertionError):
+    """A component cancelled a caller of its own accord."""
 
 
 class _Selector(selectors.DefaultSelector):
@@ -110,6 +115,7 @@ class Runner:
 
     def __init__(self, clock: VirtualClock, seconds: float) -> None:
         self.problems: list[dict[str, Any]] = []  # what a loop would log
+        self._left: set[asyncio.Task[Any]] = set()
         self._loop = VirtualLoop(clock, time.monotonic() + seconds)
         self._loop.set_exception_handler(lambda _, context: self.problems.append(context))
 
@@ -125,14 +131,27 @@ class Runner:
         except StuckError as error:
             stacks = stacks_of_tasks(asyncio.all_tasks(self._loop))
             raise StuckError(f"{error}\n{stacks}") from None
+        except asyncio.CancelledError as error:
+            raise StrayCancellationError(
+                "a CancelledError came out of the component to a caller that nobody had cancelled"
+            ) from error
+
+    def abandon(self) -> None:
+        """Close the loop under whatever still waits in it."""
+        self._left = asyncio.all_tasks(self._loop)
+        self._loop.close()
 
     def close(self) -> None:
-        """Cancel what is left and close the loop; what swallows its cancellation is left behind."""
-        self._loop.begin_again(time.monotonic() + 1)
-        ending = self._loop.create_task(_cancel_all())
-        with suppress(StuckError):
-            self._loop.run_until_complete(ending)
-        self._loop.close()
+        """Cancel what is left and close the loop; what swallows its cancellation is cut off."""
+        if not self._loop.is_closed():
+            self._loop.begin_again(time.monotonic() + 1)
+            ending = self._loop.create_task(_cancel_all())
+            with suppress(StuckError):
+                self._loop.run_until_complete(ending)
+            self.abandon()
+        for task in self._left:  # or its clean-up fails in whichever test is next
+            with suppress(Exception):
+                cast("Coroutine[Any, Any, Any]", task.get_coro()).close()
 
 
 async def _cancel_all() -> None:

@@ -14,7 +14,7 @@ from pytest_agentperf.core.errors import AgentPerfError
 __all__ = ["Runner", "StrayCancellationError", "VirtualClock", "VirtualLoop", "turns"]
 
 THREAD_TIME: Final = 0.05  # real seconds that threads of a component get before the clock jumps
-PATIENCE: Final = 1_000.0  # virtual seconds after which a test that waits is said to hang
+PATIENCE: Final = 10_000.0  # virtual seconds after which a test that waits is said to hang
 
 
 class VirtualClock:
@@ -34,6 +34,10 @@ class VirtualClock:
 
 class StrayCancellationError(AgentPerfError, AssertionError):
     """A component cancelled a caller of its own accord."""
+
+
+class _CutOffError(BaseException):
+    """Ends a coroutine; unlike `close`, it gets through an async generator that waits."""
 
 
 class _Selector(selectors.DefaultSelector):
@@ -95,6 +99,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Take a new real time at which whoever still runs is said to hang."""
         self._virtual.until, self._virtual.clock.waited = until, 0.0
 
+    def seem_closed(self, *, is_closed: bool) -> None:
+        """Refuse all work as a closed loop does, or take it again."""
+        self._closed = is_closed
+
     def time(self) -> float:
         return self._virtual.clock.now
 
@@ -115,12 +123,11 @@ class Runner:
 
     def __init__(self, clock: VirtualClock, seconds: float) -> None:
         self.problems: list[dict[str, Any]] = []  # what a loop would log
-        self._left: set[asyncio.Task[Any]] = set()
         self._loop = VirtualLoop(clock, time.monotonic() + seconds)
         self._loop.set_exception_handler(lambda _, context: self.problems.append(context))
 
     def run(self, main: Coroutine[Any, Any, None]) -> None:
-        """Run *main* to its end.
+        """Run *main* to its end, with patience as at the start.
 
         Raises:
             StuckError: It would never end; the message has the stack of each task that waits.
@@ -137,21 +144,24 @@ class Runner:
             ) from error
 
     def abandon(self) -> None:
-        """Close the loop under whatever still waits in it."""
-        self._left = asyncio.all_tasks(self._loop)
-        self._loop.close()
+        """Let the loop seem closed to whatever still waits in it, until it is closed."""
+        self._loop.seem_closed(is_closed=True)
 
     def close(self) -> None:
         """Cancel what is left and close the loop; what swallows its cancellation is cut off."""
-        if not self._loop.is_closed():
-            self._loop.begin_again(time.monotonic() + 1)
-            ending = self._loop.create_task(_cancel_all())
-            with suppress(StuckError):
-                self._loop.run_until_complete(ending)
-            self.abandon()
-        for task in self._left:  # or its clean-up fails in whichever test is next
+        self._loop.seem_closed(is_closed=False)
+        self._loop.begin_again(time.monotonic() + 1)
+        ending = self._loop.create_task(_cancel_all())
+        with suppress(StuckError):
+            self._loop.run_until_complete(ending)
+        left = asyncio.all_tasks(self._loop)
+        self._loop.close()
+        for task in left:  # or its clean-up fails in whichever test is next
+            coroutine = cast("Coroutine[Any, Any, Any]", task.get_coro())
+            with suppress(_CutOffError, Exception):
+                coroutine.throw(_CutOffError())
             with suppress(Exception):
-                cast("Coroutine[Any, Any, Any]", task.get_coro()).close()
+                coroutine.close()
 
 
 async def _cancel_all() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T", bound=type)
 
@@ -30,6 +30,3 @@ def caught_by(test: str) -> Callable[[T], T]:
 
 def faults_of(base: type) -> list[Fault]:
     return [fault for fault in FAULTS if issubclass(fault.component, base)]
-
-
-Any  # noqa: B018

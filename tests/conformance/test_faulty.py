@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from pytest_agentperf.conformance import CacheConformance
+from pytest_agentperf.conformance import CacheConformance, PoolConformance
 from tests.conformance.faulty import FAULTS, Fault, faults_of
 from tests.conformance.faulty_caches import RightCache
+from tests.conformance.faulty_pools import RightPool
 
 
 class _FaultyCaches(CacheConformance):
@@ -29,6 +30,25 @@ class TestRightCache(_FaultyCaches):
     deadline = 10.0
 
 
+class _FaultyPools(PoolConformance):
+    deadline = 2.0
+    supports_timeout = True
+    supports_fifo = True
+    supports_discard_on_cancel = True
+    supports_discard_on_error = True
+    supports_idle_timeout = True
+    supports_max_lifetime = True
+    supports_loop_change = True
+    component: Any = RightPool
+
+    def make_pool(self, *, connect: Any, close: Any, max_size: int, clock: Any) -> Any:
+        return self.component(connect, close, max_size)
+
+
+class TestRightPool(_FaultyPools):
+    deadline = 10.0
+
+
 def _catches(suite: Any, fault: Fault) -> None:
     suite.component = fault.component
     with pytest.raises(Exception) as caught:  # noqa: PT011 - an error of the component counts too
@@ -39,6 +59,11 @@ def _catches(suite: Any, fault: Fault) -> None:
 @pytest.mark.parametrize("fault", faults_of(RightCache), ids=lambda fault: fault.component.__name__)
 def test_faulty_cache_is_caught_by(fault: Fault) -> None:
     _catches(_FaultyCaches(), fault)
+
+
+@pytest.mark.parametrize("fault", faults_of(RightPool), ids=lambda fault: fault.component.__name__)
+def test_faulty_pool_is_caught_by(fault: Fault) -> None:
+    _catches(_FaultyPools(), fault)
 
 
 def test_there_are_enough_faults() -> None:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from pytest_agentperf.conformance import CacheConformance
+from pytest_agentperf.conformance import CacheConformance, PoolConformance
 from pytest_agentperf.reference.cache import Cache
+from pytest_agentperf.reference.pool import Pool
 
 
 class _OurCache(CacheConformance):
@@ -31,3 +32,23 @@ class TestLRUCache(_OurCache):
 
 class TestValueCache(_OurCache):
     policy = "value"
+
+
+class TestPool(PoolConformance):
+    supports_timeout = True
+    supports_fifo = True
+    supports_discard_on_cancel = True
+    supports_discard_on_error = True
+    supports_idle_timeout = True
+    supports_max_lifetime = True
+    supports_loop_change = True
+
+    def make_pool(self, *, connect: Any, close: Any, max_size: int, clock: Any) -> Any:
+        return Pool(
+            connect,
+            close,
+            max_size=max_size,
+            idle_timeout=self.idle_timeout,
+            max_lifetime=self.max_lifetime,
+            clock=clock,
+        )

@@ -46,8 +46,10 @@ class _Selector(selectors.DefaultSelector):
     clock: VirtualClock
     threads: set[threading.Thread]
     until: float  # real time
+    turns = 0
 
     def select(self, timeout: float | None = None) -> Any:
+        self.turns += 1
         events = super().select(0)
         if events or (timeout is not None and timeout <= 0):
             self._check_time(self.clock.waited)
@@ -103,6 +105,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Refuse all work as a closed loop does, or take it again."""
         self._closed = is_closed
 
+    @property
+    def turns(self) -> int:
+        """How often it went round."""
+        return self._virtual.turns
+
     def time(self) -> float:
         return self._virtual.clock.now
 
@@ -125,6 +132,11 @@ class Runner:
         self.problems: list[dict[str, Any]] = []  # what a loop would log
         self._loop = VirtualLoop(clock, time.monotonic() + seconds)
         self._loop.set_exception_handler(lambda _, context: self.problems.append(context))
+
+    @property
+    def turns(self) -> int:
+        """How often the loop went round."""
+        return self._loop.turns
 
     def run(self, main: Coroutine[Any, Any, None]) -> None:
         """Run *main* to its end, with patience as at the start.

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from pytest_agentperf.conformance import CacheConformance, PoolConformance
+from pytest_agentperf.conformance import BatcherConformance, CacheConformance, PoolConformance
+from pytest_agentperf.reference.batcher import Batcher
 from pytest_agentperf.reference.cache import Cache
 from pytest_agentperf.reference.pool import Pool
 
@@ -52,3 +53,22 @@ class TestPool(PoolConformance):
             max_lifetime=self.max_lifetime,
             clock=clock,
         )
+
+
+class TestBatcher(BatcherConformance):
+    supports_close = True
+    supports_own_exceptions = True
+    supports_skipping_cancelled = True
+    supports_concurrent_batches = True
+    supports_idling = True
+    supports_loop_change = True
+    eager = True
+
+    def make_batcher(self, *, process: Any, batch_size: int, max_wait: float, clock: Any) -> Any:
+        return Batcher(
+            process, batch_size=batch_size, max_wait=max_wait, eager=self.eager, clock=clock
+        )
+
+
+class TestPatientBatcher(TestBatcher):
+    eager = False

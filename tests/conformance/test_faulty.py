@@ -5,9 +5,15 @@ from typing import Any
 
 import pytest
 
-from pytest_agentperf.conformance import BatcherConformance, CacheConformance, PoolConformance
+from pytest_agentperf.conformance import (
+    BatcherConformance,
+    BreakerConformance,
+    CacheConformance,
+    PoolConformance,
+)
 from tests.conformance.faulty import FAULTS, Fault, faults_of
 from tests.conformance.faulty_batchers import RightBatcher
+from tests.conformance.faulty_breakers import RightBreaker
 from tests.conformance.faulty_caches import RightCache
 from tests.conformance.faulty_pools import RightPool
 
@@ -73,6 +79,21 @@ class TestRightBatcher(_FaultyBatchers):
     deadline = 10.0
 
 
+class _FaultyBreakers(BreakerConformance):
+    deadline = 2.0
+    supports_generations = True
+    supports_ignored = True
+    supports_probe_timeout = True
+    component: Any = RightBreaker
+
+    def make_breaker(self, *, max_failures: int, reset_timeout: float, clock: Any) -> Any:
+        return self.component(max_failures, reset_timeout, clock, self.ignored)
+
+
+class TestRightBreaker(_FaultyBreakers):
+    deadline = 10.0
+
+
 def _catches(suite: Any, fault: Fault) -> None:
     """Run the test that must find *fault*; it may also fail by an error of the component."""
     suite.component = fault.component
@@ -102,6 +123,13 @@ def test_faulty_pool_is_caught_by(fault: Fault) -> None:
 )
 def test_faulty_batcher_is_caught_by(fault: Fault) -> None:
     _catches(_FaultyBatchers(), fault)
+
+
+@pytest.mark.parametrize(
+    "fault", faults_of(RightBreaker), ids=lambda fault: fault.component.__name__
+)
+def test_faulty_breaker_is_caught_by(fault: Fault) -> None:
+    _catches(_FaultyBreakers(), fault)
 
 
 def test_there_are_enough_faults() -> None:

@@ -2,8 +2,14 @@
 
 from typing import Any
 
-from pytest_agentperf.conformance import BatcherConformance, CacheConformance, PoolConformance
+from pytest_agentperf.conformance import (
+    BatcherConformance,
+    BreakerConformance,
+    CacheConformance,
+    PoolConformance,
+)
 from pytest_agentperf.reference.batcher import Batcher
+from pytest_agentperf.reference.breaker import Breaker
 from pytest_agentperf.reference.cache import Cache
 from pytest_agentperf.reference.pool import Pool
 
@@ -72,3 +78,25 @@ class TestBatcher(BatcherConformance):
 
 class TestPatientBatcher(TestBatcher):
     eager = False
+
+
+class TestBreaker(BreakerConformance):
+    supports_generations = True
+    supports_ignored = True
+    supports_probe_timeout = True
+
+    def make_breaker(self, *, max_failures: int, reset_timeout: float, clock: Any) -> Any:
+        return Breaker(
+            max_failures,
+            reset_timeout=reset_timeout,
+            probe_timeout=self.probe_timeout,
+            is_failure=lambda error: not isinstance(error, self.ignored),
+            clock=clock,
+        )
+
+
+class TestBreakerOfPlainFunctions(TestBreaker):
+    supports_async = False
+
+    def call(self, breaker: Any, function: Any) -> Any:
+        return breaker(function)()

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from pytest_agentperf.conformance import (
+    BalancerConformance,
     BatcherConformance,
     BreakerConformance,
     CacheConformance,
     PoolConformance,
 )
 from tests.conformance.faulty import FAULTS, Fault, faults_of
+from tests.conformance.faulty_balancers import RightBalancer
 from tests.conformance.faulty_batchers import RightBatcher
 from tests.conformance.faulty_breakers import RightBreaker
 from tests.conformance.faulty_caches import RightCache
@@ -94,6 +96,22 @@ class TestRightBreaker(_FaultyBreakers):
     deadline = 10.0
 
 
+class _FaultyBalancers(BalancerConformance):
+    deadline = 2.0
+    supports_least_load = True
+    supports_capacity = True
+    supports_fifo = True
+    supports_health = True
+    component: Any = RightBalancer
+
+    def make_balancer(self, *, backends: Any, clock: Any) -> Any:
+        return self.component(backends, clock, self.capacity, self.max_failures, self.cooldown)
+
+
+class TestRightBalancer(_FaultyBalancers):
+    deadline = 10.0
+
+
 def _catches(suite: Any, fault: Fault) -> None:
     """Run the test that must find *fault*; it may also fail by an error of the component."""
     suite.component = fault.component
@@ -130,6 +148,13 @@ def test_faulty_batcher_is_caught_by(fault: Fault) -> None:
 )
 def test_faulty_breaker_is_caught_by(fault: Fault) -> None:
     _catches(_FaultyBreakers(), fault)
+
+
+@pytest.mark.parametrize(
+    "fault", faults_of(RightBalancer), ids=lambda fault: fault.component.__name__
+)
+def test_faulty_balancer_is_caught_by(fault: Fault) -> None:
+    _catches(_FaultyBalancers(), fault)
 
 
 def test_there_are_enough_faults() -> None:

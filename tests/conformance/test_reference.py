@@ -3,11 +3,13 @@
 from typing import Any
 
 from pytest_agentperf.conformance import (
+    BalancerConformance,
     BatcherConformance,
     BreakerConformance,
     CacheConformance,
     PoolConformance,
 )
+from pytest_agentperf.reference.balancer import Backend, Balancer
 from pytest_agentperf.reference.batcher import Batcher
 from pytest_agentperf.reference.breaker import Breaker
 from pytest_agentperf.reference.cache import Cache
@@ -100,3 +102,38 @@ class TestBreakerOfPlainFunctions(TestBreaker):
 
     def call(self, breaker: Any, function: Any) -> Any:
         return breaker(function)()
+
+
+class _OurBalancer(BalancerConformance):
+    supports_capacity = True
+    supports_fifo = True
+    supports_health = True
+    strategy: Any
+
+    def make_balancer(self, *, backends: Any, clock: Any) -> Any:
+        return Balancer(
+            {backend: Backend(capacity=self.capacity) for backend in backends},
+            self.strategy,
+            max_failures=self.max_failures,
+            cooldown=self.cooldown,
+            ramp_up=0,
+            clock=clock,
+        )
+
+
+class TestBalancer(_OurBalancer):
+    supports_least_load = True
+    strategy = "least_loaded"
+
+
+class TestWeightedBalancer(_OurBalancer):
+    strategy = "weighted"
+
+
+class TestRoundRobinBalancer(_OurBalancer):
+    strategy = "round_robin"
+
+
+class TestTwoChoicesBalancer(_OurBalancer):
+    supports_even_load = False
+    strategy = "p2c"

@@ -20,6 +20,7 @@ ALLOWED = {
     "report": {"core", "judge", "report", "tabulate"},
     "integrations": {"core", "integrations"},
     "reference": {"reference"},
+    "conformance": {"conformance", "core", "pytest", "hypothesis"},
 }
 HEAVY = {
     "psutil", "pympler", "hypothesis", "tabulate", "tomllib", "fractions", "difflib", "asyncio",

@@ -1,4 +1,5 @@
 """Random schedules for a load balancer; at the end the load must be even."""
+# ruff: noqa: D102 - the name of a rule is its sentence
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule

@@ -1,4 +1,5 @@
 """Random schedules for a batcher; at the end every caller must have its answer."""
+# ruff: noqa: D102 - the name of a rule is its sentence
 
 import asyncio
 from typing import Any
@@ -77,7 +78,7 @@ class BatcherMachine(Machine):
         for item, task in batcher.callers.items():
             (got,) = await batcher.ended(task)
             ends = isinstance(got, ValueError | asyncio.CancelledError)
-            ends = ends or isinstance(got, Exception) and self._is_cause(got)
+            ends = ends or (isinstance(got, Exception) and self._is_cause(got))
             require(ends or got == f"result of {item}", f"the caller of {item} got {got!r}")
         processed = batcher.work.items
         expect(len(processed), len(set(processed)), f"items processed once, of {processed}")

@@ -1,4 +1,5 @@
 """Random programs for a circuit breaker, against a model of its state."""
+# ruff: noqa: D102 - the name of a rule is its sentence
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule

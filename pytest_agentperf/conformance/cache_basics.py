@@ -1,12 +1,14 @@
 """What every cache promises: values, size and time."""
 
+from typing import Any
+
 from pytest_agentperf.conformance.cache_subject import MISSING, CacheSuite
 from pytest_agentperf.conformance.suite import expect, require, scenario
 
 __all__ = ["BasicTests", "TTLTests"]
 
 YEARS = 86_400 * 365.25 * 10
-FALSY = (0, 0.0, False, "", (), [], {}, b"")
+FALSY: tuple[Any, ...] = (0, 0.0, False, "", (), [], {}, b"")
 SIMILAR = ("a", "A", "ab", "b", "a:b", "a,b", "1", "01", "1.0", "True", "None", "é")
 
 

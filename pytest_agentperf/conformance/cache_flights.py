@@ -281,5 +281,3 @@ class ThreadFlightTests(CacheSuite):
 
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="conformance")
-
-

@@ -1,4 +1,5 @@
 """Random programs for a cache, against a model of what it must, may and must not hold."""
+# ruff: noqa: D102 - the name of a rule is its sentence
 
 from typing import Any
 
@@ -78,9 +79,7 @@ class CacheMachine(Machine):
         require(ends > self.clock.now, f"get({key!r}) returned {found!r}, whose ttl is over")
         self.certain.add(key)
         alive = sorted(self.certain)
-        require(
-            len(alive) <= self.max_size, f"{alive} are all hits, with max_size={self.max_size}"
-        )
+        require(len(alive) <= self.max_size, f"{alive} are all hits, with max_size={self.max_size}")
 
     @precondition(lambda self: self.suite.supports_delete)
     @rule(key=KEYS)

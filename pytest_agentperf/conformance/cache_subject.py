@@ -42,8 +42,10 @@ class CacheSuite(Suite):
             ttl: Seconds that an entry lives; None: for ever.
             clock: Returns seconds. They pass when the suite says so.
         """
-        raise NotImplementedError(f"{type(self).__name__}: define make_cache(self, *, max_size, "
-                                  "ttl, clock) to return the cache under test")
+        raise NotImplementedError(
+            f"{type(self).__name__}: define make_cache(self, *, max_size, "
+            "ttl, clock) to return the cache under test"
+        )
 
     def delete(self, cache: Any, key: Any) -> Any:
         """Remove *key*, which may be absent; by `supports_delete`."""

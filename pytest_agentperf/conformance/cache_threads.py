@@ -113,9 +113,7 @@ class ThreadTests(CacheSuite):
                 what = rng.random()
                 if what < 0.5:  # noqa: PLR2004
                     found = cache.get(key, MISSING)
-                    require(
-                        found is MISSING or found[0] == key, f"get({key!r}) returned {found!r}"
-                    )
+                    require(found is MISSING or found[0] == key, f"get({key!r}) returned {found!r}")
                 elif what < 0.9 or not self.supports_delete:  # noqa: PLR2004
                     cache.set(key, (key, seed, number))
                 else:
@@ -125,7 +123,7 @@ class ThreadTests(CacheSuite):
         with _quick_switches(), ThreadPoolExecutor(THREADS) as threads:
             list(threads.map(work, range(THREADS)))
         expect(len(cache) <= 4, True, f"len() is at most max_size=4 at the end ({len(cache)})")  # noqa: PLR2004, FBT003
-        require(max(sizes) <= 4 + THREADS, f"len() was up to {max(sizes)}, with max_size=4")  # noqa: PLR2004
+        require(max(sizes) <= 4 + THREADS, f"len() was up to {max(sizes)}, with max_size=4")
 
 
 async def _is_async(cache: Any) -> bool:

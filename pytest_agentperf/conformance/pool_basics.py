@@ -1,6 +1,7 @@
 """What every pool promises: leases, cancellation at any moment, and connects that fail."""
 
 import asyncio
+from collections.abc import Callable
 
 from pytest_agentperf.conformance.pool_subject import SOON, Holder, PoolSuite
 from pytest_agentperf.conformance.suite import expect, require, scenario
@@ -59,8 +60,8 @@ class LeaseTests(PoolSuite):
             await self._work(pool.ask, 8)
         await pool.check_end()
 
-    async def _work(self, ask: object, count: int) -> None:
-        holders: list[Holder] = [ask() for _ in range(count)]  # type: ignore[operator]
+    async def _work(self, ask: Callable[[], Holder], count: int) -> None:
+        holders = [ask() for _ in range(count)]
         for _ in range(4 * count):
             await asyncio.sleep(SLOW / 2)
             for holder in [each for each in holders if each.is_served][::2]:

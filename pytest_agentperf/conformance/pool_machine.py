@@ -1,6 +1,8 @@
 """Random schedules for a pool; at the end every slot must still work."""
+# ruff: noqa: D102 - the name of a rule is its sentence
 
 import asyncio
+from collections.abc import Callable
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
@@ -41,9 +43,7 @@ class PoolMachine(Machine):
     def holder_raises(self, place: int) -> None:
         error = ValueError("in the block")
         self.do(
-            self._act(
-                lambda: self._pick(place, is_served=True, what=lambda each: each.end(error))
-            )
+            self._act(lambda: self._pick(place, is_served=True, what=lambda each: each.end(error)))
         )
 
     @rule(place=st.integers(0, 3), is_served=st.booleans())
@@ -62,15 +62,15 @@ class PoolMachine(Machine):
     def time_passes(self, seconds: float) -> None:
         self.do(asyncio.sleep(seconds))
 
-    async def _act(self, what: object) -> None:
-        what()  # type: ignore[operator]
+    async def _act(self, what: Callable[[], object]) -> None:
+        what()
         self.pool.server.check()
 
-    def _pick(self, place: int, *, is_served: bool, what: object) -> None:
+    def _pick(self, place: int, *, is_served: bool, what: Callable[[Holder], None]) -> None:
         alive = [each for each in self.pool.holders if not each.task.done()]
         found = [each for each in alive if each.is_served == is_served]
         if found:
-            what(found[place % len(found)])  # type: ignore[operator]
+            what(found[place % len(found)])
 
     def teardown(self) -> None:
         """Let all end, see that all slots work, and close."""

@@ -4,12 +4,14 @@ import contextvars
 import sys
 import threading
 import traceback
-from asyncio import Task
 from collections.abc import Callable, Iterable
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_agentperf.core.errors import AgentPerfError
+
+if TYPE_CHECKING:
+    from asyncio import Task
 
 __all__ = ["StuckError", "call_within", "stacks_of_tasks", "stacks_of_threads"]
 

@@ -116,7 +116,7 @@ class Suite:
         """Return what runs coroutines in the virtual time of *clock*."""
         return Runner(clock, 1e9 if self.deadline is None else 0.8 * self.deadline)
 
-    def play_machine(self, new_machine: Callable[[], Any], steps: int = 30) -> None:
+    def play_machine(self, new_machine: Any, steps: int = 30) -> None:
         """Run random programs of a hypothesis state machine; a failure shrinks to a short one."""
         from hypothesis import HealthCheck, settings
         from hypothesis.stateful import run_state_machine_as_test
@@ -132,9 +132,7 @@ class Suite:
             suppress_health_check=list(HealthCheck),
         )
         seconds = None if self.deadline is None else 4 * self.deadline
-        call_within(
-            seconds, lambda: run_state_machine_as_test(new_machine, settings=chosen)
-        )
+        call_within(seconds, lambda: run_state_machine_as_test(new_machine, settings=chosen))
 
     def need(self, capability: str) -> None:
         """Skip the test unless the suite declares *capability*."""
@@ -157,8 +155,10 @@ class Suite:
 
 
 def _has(component: object, method: str) -> bool:
-    return any(callable(getattr(type(component), name, None)) or
-               callable(getattr(component, name, None)) for name in method.split("|"))
+    return any(
+        callable(getattr(type(component), name, None)) or callable(getattr(component, name, None))
+        for name in method.split("|")
+    )
 
 
 def run_without_loop(body: Coroutine[Any, Any, None]) -> None:
@@ -185,7 +185,7 @@ def scenario(*needs: str) -> Callable[[Scenario[S]], Callable[[S], None]]:
                 self.need(capability)
             self.play(functools.partial(body, self))
 
-        del test.__wrapped__  # type: ignore[attr-defined] # or plugins take it for async
+        del test.__dict__["__wrapped__"]  # or plugins take it for async
         return test
 
     return decorate

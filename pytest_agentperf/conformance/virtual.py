@@ -25,6 +25,7 @@ class VirtualClock:
         self.waited = 0.0  # seconds that the loop jumped over
 
     def __call__(self) -> float:
+        """Return the time."""
         return self.now
 
     def advance(self, seconds: float) -> None:
@@ -49,6 +50,7 @@ class _Selector(selectors.DefaultSelector):
     turns = 0
 
     def select(self, timeout: float | None = None) -> Any:
+        """Return what is ready; if nothing is, move the clock to the next timer."""
         self.turns += 1
         events = super().select(0)
         if events or (timeout is not None and timeout <= 0):
@@ -111,6 +113,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual.turns
 
     def time(self) -> float:
+        """Return virtual seconds."""
         return self._virtual.clock.now
 
 

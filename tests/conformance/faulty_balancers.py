@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.conformance.faulty import caught_by
 
@@ -11,8 +11,11 @@ from tests.conformance.faulty import caught_by
 class RightBalancer:
     """Least load, ties in turn, with capacity, a fair queue and health."""
 
-    def __init__(self, backends: Any, clock: Any, capacity: int, failures: int, cooldown: float):
-        self.backends, self.clock = [*backends], clock
+    def __init__(
+        self, backends: Any, clock: Any, capacity: int, failures: int, cooldown: float
+    ) -> None:
+        self.backends: list[str] = [*backends]
+        self.clock = clock
         self.capacity, self.max_failures, self.cooldown = capacity, failures, cooldown
         self.load = dict.fromkeys(self.backends, 0)
         self.failures = dict.fromkeys(self.backends, 0)
@@ -145,9 +148,11 @@ class SwallowsErrors(RightBalancer):
 
 @caught_by("test_two_balancers_share_nothing")
 class SharesItsBackends(RightBalancer):
-    state: dict[str, Any] = {}
+    state: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, backends: Any, clock: Any, capacity: int, failures: int, cooldown: float):
+    def __init__(
+        self, backends: Any, clock: Any, capacity: int, failures: int, cooldown: float
+    ) -> None:
         super().__init__(backends, clock, capacity, failures, cooldown)
         self.state.update(self.__dict__)
         self.__dict__ = self.state
@@ -194,19 +199,25 @@ class KeepsFailingBackends(RightBalancer):
 
 @caught_by("test_few_failures_leave_a_backend_in_rotation")
 class GivesUpTooEarly(RightBalancer):
-    def __init__(self, backends: Any, clock: Any, capacity: int, failures: int, cooldown: float):
+    def __init__(
+        self, backends: Any, clock: Any, capacity: int, failures: int, cooldown: float
+    ) -> None:
         super().__init__(backends, clock, capacity, failures - 1, cooldown)
 
 
 @caught_by("test_backend_stays_out_for_its_cooldown")
 class ComesBackTooEarly(RightBalancer):
-    def __init__(self, backends: Any, clock: Any, capacity: int, failures: int, cooldown: float):
+    def __init__(
+        self, backends: Any, clock: Any, capacity: int, failures: int, cooldown: float
+    ) -> None:
         super().__init__(backends, clock, capacity, failures, cooldown / 2)
 
 
 @caught_by("test_backend_comes_back_after_its_cooldown")
 class NeverComesBack(RightBalancer):
-    def __init__(self, backends: Any, clock: Any, capacity: int, failures: int, cooldown: float):
+    def __init__(
+        self, backends: Any, clock: Any, capacity: int, failures: int, cooldown: float
+    ) -> None:
         super().__init__(backends, clock, capacity, failures, float("inf"))
 
 

@@ -1,7 +1,7 @@
 """A right circuit breaker, and wrong ones."""
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.conformance.faulty import caught_by
 
@@ -104,7 +104,9 @@ class OpensForHalfTheTime(RightBreaker):
 @caught_by("test_open_circuit_lets_a_call_through_when_its_time_is_over")
 class StaysOpen(RightBreaker):
     def enter(self) -> int:
-        return self.reject() or 0 if self.opened is not None else super().enter()
+        if self.opened is not None:
+            self.reject()
+        return super().enter()
 
 
 @caught_by("test_rejected_calls_do_not_prolong_the_time")
@@ -139,7 +141,7 @@ class RaisesTheSameAgain(RightBreaker):
 
 @caught_by("test_two_breakers_share_nothing")
 class SharesItsState(RightBreaker):
-    state: dict[str, Any] = {}
+    state: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, max_failures: int, reset_timeout: float, clock: Any, ignored: Any) -> None:
         super().__init__(max_failures, reset_timeout, clock, ignored)

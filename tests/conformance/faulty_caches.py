@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.conformance.faulty import caught_by
 
@@ -190,7 +190,7 @@ class TakesEqualKeysForOne(RightCache):
 
 @caught_by("test_two_caches_share_nothing")
 class SharesItsEntries(RightCache):
-    shared: OrderedDict[Any, Any] = OrderedDict()
+    shared: ClassVar[OrderedDict[Any, Any]] = OrderedDict()
 
     def __init__(self, max_size: int, ttl: float | None, clock: Any) -> None:
         super().__init__(max_size, ttl, clock)

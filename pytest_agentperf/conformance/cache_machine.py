@@ -31,7 +31,7 @@ class CacheMachine(Machine):
         self.certain: set[str] = set()  # what must be there
         self.count = self.max_size = 0
 
-    @initialize(max_size=st.integers(1, 4), has_ttl=st.booleans())
+    @initialize(max_size=st.integers(1, 3), has_ttl=st.booleans())
     def make_cache(self, max_size: int, has_ttl: bool) -> None:  # noqa: FBT001
         is_timed = has_ttl and self.suite.supports_ttl and self.suite.supports_clock
         self.max_size, self.ttl = max_size, TTL if is_timed else None
@@ -103,7 +103,7 @@ class CacheMachine(Machine):
         size = await self.cache.size()
         ended = sum(ends <= self.clock.now for _, ends in self.values.values())
         least, most = len(self.certain), self.max_size + ended
-        require(size >= least, f"len() is {size}: {sorted(self.certain)} are there")
+        require(size >= least, f"len() is {size}: {sorted(self.certain)} must be there")
         require(size <= most, f"len() is {size}, with max_size={self.max_size}, {ended} expired")
 
     def _forget_ended(self) -> None:

@@ -25,6 +25,7 @@ class Machine(RuleBasedStateMachine):
 
     def do(self, step: Coroutine[Any, Any, None]) -> None:
         """Run *step* to its end."""
+        __tracebackhide__ = True
         if self.runner is None:
             run_without_loop(step)
         else:

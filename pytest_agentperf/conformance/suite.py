@@ -118,7 +118,8 @@ class Suite:
 
     def play_machine(self, new_machine: Any, steps: int = 30) -> None:
         """Run random programs of a hypothesis state machine; a failure shrinks to a short one."""
-        from hypothesis import HealthCheck, settings
+        __tracebackhide__ = True
+        from hypothesis import HealthCheck, Phase, settings
         from hypothesis.stateful import run_state_machine_as_test
 
         # The same programs each time: who changed nothing sees no new failure.
@@ -128,11 +129,16 @@ class Suite:
             derandomize=True,
             database=None,
             deadline=None,
+            phases=(Phase.generate, Phase.shrink),
             print_blob=False,
             suppress_health_check=list(HealthCheck),
         )
-        seconds = None if self.deadline is None else 4 * self.deadline
-        call_within(seconds, lambda: run_state_machine_as_test(new_machine, settings=chosen))
+
+        def play() -> None:
+            __tracebackhide__ = True
+            run_state_machine_as_test(new_machine, settings=chosen)
+
+        call_within(None if self.deadline is None else 4 * self.deadline, play)
 
     def need(self, capability: str) -> None:
         """Skip the test unless the suite declares *capability*."""

@@ -102,7 +102,7 @@ def test_sync_face_of_an_async_cache_runs_without_a_loop() -> None:
 
 def test_async_cache_without_a_loop_is_told_so() -> None:
     class AsyncCache(DictCache):
-        async def get(self, key: Any, default: Any = None) -> Any:  # type: ignore[override]
+        async def get(self, key: Any, default: Any = None) -> Any:
             await asyncio.sleep(0)
 
     with pytest.raises(ContractError, match="needs_loop = False, but the component is async"):
@@ -114,7 +114,7 @@ def test_cache_that_starts_threads_passes() -> None:
         def __init__(self) -> None:
             threading.Thread(target=threading.Event().wait, daemon=True).start()
 
-        async def get(self, key: Any, default: Any = None) -> Any:  # type: ignore[override]
+        async def get(self, key: Any, default: Any = None) -> Any:
             return await asyncio.to_thread(super().get, key, default)
 
     suite = suite_of(lambda **_: ThreadCache())
@@ -124,7 +124,7 @@ def test_cache_that_starts_threads_passes() -> None:
 
 def test_threads_are_given_time_before_the_clock_jumps() -> None:
     class SlowCache(DictCache):
-        async def get(self, key: Any, default: Any = None) -> Any:  # type: ignore[override]
+        async def get(self, key: Any, default: Any = None) -> Any:
             async with asyncio.timeout(1):  # virtual seconds
                 return await asyncio.to_thread(self.find, key, default)
 
@@ -299,12 +299,12 @@ async def waits_for_nobody(self: Any, key: Any, default: Any = None) -> None:
 
 
 async def turns_for_ever(self: Any, key: Any, default: Any = None) -> None:
-    while True:
+    while True:  # noqa: ASYNC110
         await asyncio.sleep(0)  # the line that hangs
 
 
 async def sleeps_for_ever(self: Any, key: Any, default: Any = None) -> None:
-    while True:
+    while True:  # noqa: ASYNC110
         await asyncio.sleep(1)  # the line that hangs
 
 

@@ -17,6 +17,7 @@ class BreakerConformance(StateTests, ConcurrencyTests):
     neither way. Times are never looked at exactly at `reset_timeout`.
 
     Attributes:
+        supports_clock: It goes by the clock given. False: it goes by real time, and tests wait.
         supports_async: It calls async functions. False: plain ones, and without the tests of
             calls at the same time.
         supports_generations: What began before the circuit opened and closed no longer counts.
@@ -30,6 +31,7 @@ class BreakerConformance(StateTests, ConcurrencyTests):
 
         Seen in App-vNext/Polly#131 and nodeshift/opossum#119.
         """
+        self.need("supports_clock")
         from pytest_agentperf.conformance.breaker_machine import BreakerMachine
 
         self.play_machine(lambda: BreakerMachine(self))

@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 from pytest_agentperf.conformance.breaker_subject import (
-    RESET_TIMEOUT,
     BreakerSubject,
     BreakerSuite,
     made,
@@ -12,8 +11,6 @@ from pytest_agentperf.conformance.breaker_subject import (
 from pytest_agentperf.conformance.suite import expect, require, scenario
 
 __all__ = ["ConcurrencyTests", "StateTests"]
-
-EARLY, LATE = 0.95 * RESET_TIMEOUT, 1.05 * RESET_TIMEOUT
 
 
 class StateTests(BreakerSuite):
@@ -51,7 +48,7 @@ class StateTests(BreakerSuite):
         """Seen in nodeshift/opossum#119 (the flood-gates were open)."""
         breaker = await self.new_breaker()
         await breaker.open()
-        await breaker.wait(EARLY)
+        await breaker.wait(self.early)
         await breaker.reject()
 
     @scenario()
@@ -59,8 +56,8 @@ class StateTests(BreakerSuite):
         """Seen in connor4312/cockatiel#91 and failsafe-go/failsafe-go#97 (open for ever)."""
         breaker = await self.new_breaker()
         await breaker.open()
-        await breaker.wait(LATE)
-        expect(await breaker.attempt(), "returned", f"a call {LATE:g} s after the circuit opened")
+        await breaker.wait(self.late)
+        expect(await breaker.attempt(), "returned", f"a call {self.late:g} s after the circuit opened")
 
     @scenario()
     async def test_rejected_calls_do_not_prolong_the_time(self) -> None:
@@ -68,9 +65,9 @@ class StateTests(BreakerSuite):
         breaker = await self.new_breaker()
         await breaker.open()
         for _ in range(9):
-            await breaker.wait(EARLY / 9)
+            await breaker.wait(self.early / 9)
             await breaker.reject()
-        await breaker.wait(LATE - EARLY)
+        await breaker.wait(self.late - self.early)
         expect(await breaker.attempt(), "returned", "a call after the time, with others rejected")
 
     @scenario()
@@ -78,7 +75,7 @@ class StateTests(BreakerSuite):
         """Seen in auth0/disyuntor#6 (half-open for ever)."""
         breaker = await self.new_breaker()
         await breaker.open()
-        await breaker.wait(LATE)
+        await breaker.wait(self.late)
         await breaker.succeed()
         await breaker.fail(2)
         await breaker.succeed()
@@ -89,12 +86,12 @@ class StateTests(BreakerSuite):
         breaker = await self.new_breaker()
         await breaker.open()
         for _ in range(2):
-            await breaker.wait(LATE)
+            await breaker.wait(self.late)
             await breaker.fail()
             await breaker.reject()
-            await breaker.wait(EARLY)
+            await breaker.wait(self.early)
             await breaker.reject()
-        await breaker.wait(LATE - EARLY)
+        await breaker.wait(self.late - self.early)
         await breaker.succeed()
 
     @scenario()
@@ -125,7 +122,7 @@ class StateTests(BreakerSuite):
         """Seen in resilience4j/resilience4j#544 (stuck in half-open)."""
         breaker = await self.new_breaker()
         await breaker.open()
-        await breaker.wait(LATE)
+        await breaker.wait(self.late)
         await breaker.attempt(self.ignored())
         expect(await breaker.attempt(), "returned", "the call after a probe with an ignored error")
 
@@ -136,7 +133,7 @@ class ConcurrencyTests(BreakerSuite):
     async def _half_open(self) -> BreakerSubject:
         breaker = await self.new_breaker()
         await breaker.open()
-        await breaker.wait(LATE)
+        await breaker.wait(self.late)
         return breaker
 
     @scenario("supports_async")
@@ -169,7 +166,7 @@ class ConcurrencyTests(BreakerSuite):
         probe.cancel()
         await asyncio.gather(probe, return_exceptions=True)
         require(probe.cancelled(), "a cancelled call did not end so")
-        await breaker.wait(LATE)
+        await breaker.wait(self.late)
         expect(await breaker.attempt(), "returned", "a call after the probe was cancelled")
 
     @scenario("supports_async")
@@ -203,7 +200,7 @@ class ConcurrencyTests(BreakerSuite):
         late = breaker.begin(gate)
         await made(late)
         await breaker.open()
-        await breaker.wait(LATE)
+        await breaker.wait(self.late)
         await breaker.succeed()
         gate.set_exception(ValueError("late"))
         await asyncio.gather(late, return_exceptions=True)

@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from pytest_agentperf.conformance.breaker_subject import (
-    RESET_TIMEOUT,
     BreakerSubject,
     BreakerSuite,
 )
@@ -40,7 +39,7 @@ class BreakerMachine(Machine):
     async def _call(self, *, fails: bool) -> None:
         got = await self.breaker.attempt(ValueError("failure") if fails else None)
         is_probe = self.opened is not None
-        if self.opened is not None and self.clock.now < self.opened + RESET_TIMEOUT:
+        if self.opened is not None and self.clock.now < self.opened + self.suite.reset_timeout:
             expect(got, "rejected", "a call of an open circuit")
             return
         expect(got, "raised" if fails else "returned", f"a call after {self.streak} failures")

@@ -1,15 +1,15 @@
 """The circuit breaker under test, and calls through it."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 from pytest_agentperf.conformance.suite import Suite, expect, require, settle
 from pytest_agentperf.conformance.virtual import VirtualClock, turns
 
-__all__ = ["RESET_TIMEOUT", "BreakerSubject", "BreakerSuite", "IgnoredError", "made"]
+__all__ = ["BreakerSubject", "BreakerSuite", "IgnoredError", "made"]
 
-RESET_TIMEOUT = 10.0
 Outcome: TypeAlias = Literal["returned", "raised", "rejected"]
 
 
@@ -21,6 +21,7 @@ class BreakerSuite(Suite):
     """The factory, the capabilities and the hooks of a breaker suite; see `BreakerConformance`."""
 
     supports_async = True
+    supports_clock = True
     supports_generations = False
     supports_ignored = False
     supports_probe_timeout = False
@@ -49,6 +50,21 @@ class BreakerSuite(Suite):
         """
         return breaker.call(function)
 
+    @property
+    def reset_timeout(self) -> float:
+        """How long a circuit stays open in these tests; real time is short of it."""
+        return 10.0 if self.supports_clock else 0.3
+
+    @property
+    def early(self) -> float:
+        """A time before the end of `reset_timeout`."""
+        return self.reset_timeout * (0.95 if self.supports_clock else 0.3)
+
+    @property
+    def late(self) -> float:
+        """A time after the end of `reset_timeout`."""
+        return self.reset_timeout * (1.05 if self.supports_clock else 1.5)
+
     async def new_breaker(
         self, max_failures: int = 3, clock: VirtualClock | None = None
     ) -> "BreakerSubject":
@@ -58,8 +74,8 @@ class BreakerSuite(Suite):
             self.make_breaker,
             "call" if type(self).call is BreakerSuite.call else "",
             max_failures=max_failures,
-            reset_timeout=RESET_TIMEOUT,
-            clock=clock,
+            reset_timeout=self.reset_timeout,
+            clock=clock if self.supports_clock else time.monotonic,
         )
         return BreakerSubject(self, breaker, max_failures, clock)
 
@@ -131,7 +147,9 @@ class BreakerSubject:
         await self.reject()
 
     async def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let time pass, really so for a breaker that takes no clock."""
+        if not self.suite.supports_clock:
+            time.sleep(seconds)  # noqa: ASYNC251 - the breaker counts real time
         if self.suite.needs_loop:
             await asyncio.sleep(seconds)
         else:

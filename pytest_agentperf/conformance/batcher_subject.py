@@ -29,7 +29,7 @@ class Work:
         self.time = 0.0
         self.answer: Callable[[list[Any]], Any] = answers
 
-    async def __call__(self, items: Any) -> Any:
+    async def process(self, items: Any) -> Any:
         """Process one batch."""
         batch = list(items)
         self.batches.append(batch)
@@ -97,14 +97,13 @@ class BatcherSuite(Suite):
         batch_size: int = 4,
         max_wait: float = MAX_WAIT,
         clock: VirtualClock | None = None,
-        process: Any = None,
     ) -> "BatcherSubject":
         """Return a new batcher under test."""
         work = Work()
         batcher = await self.made(
             self.make_batcher,
             "__call__" if type(self).submit is BatcherSuite.submit else "",
-            process=process or work,
+            process=work.process,
             batch_size=batch_size,
             max_wait=max_wait,
             clock=clock or self.clock,

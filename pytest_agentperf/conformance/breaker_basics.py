@@ -19,9 +19,11 @@ class StateTests(BreakerSuite):
     @scenario()
     async def test_results_and_errors_reach_the_caller_as_they_are(self) -> None:
         """Seen in danielfm/pybreaker#60 and spring-attic/spring-retry#82 (errors replaced)."""
-        breaker = await self.new_breaker()
+        breaker = await self.new_breaker(3)
         await breaker.succeed()
-        await breaker.fail(3)  # the one that opens the circuit too
+        for _ in range(3):  # the one that opens the circuit too
+            outcome = await breaker.attempt(ValueError("failure"), is_exact=True)
+            expect(outcome, "raised", "a call that fails")
 
     @scenario()
     async def test_circuit_opens_after_max_failures_and_not_before(self) -> None:
@@ -57,7 +59,9 @@ class StateTests(BreakerSuite):
         breaker = await self.new_breaker()
         await breaker.open()
         await breaker.wait(self.late)
-        expect(await breaker.attempt(), "returned", f"a call {self.late:g} s after the circuit opened")
+        expect(
+            await breaker.attempt(), "returned", f"a call {self.late:g} s after the circuit opened"
+        )
 
     @scenario()
     async def test_rejected_calls_do_not_prolong_the_time(self) -> None:

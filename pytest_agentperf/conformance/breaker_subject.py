@@ -99,8 +99,11 @@ class BreakerSubject:
             return await settle(self.suite.call(self.breaker, called))
         return await settle(self.suite.call(self.breaker, function))
 
-    async def attempt(self, error: Exception | None = None) -> Outcome:
-        """Return what became of a call that returns, or raises *error*."""
+    async def attempt(self, error: Exception | None = None, *, is_exact: bool = False) -> Outcome:
+        """Return what became of a call that returns, or raises *error*.
+
+        With *is_exact* the caller must get this very error.
+        """
         calls: list[int] = []
         value = object()
 
@@ -115,7 +118,8 @@ class BreakerSubject:
         except Exception as caught:  # noqa: BLE001 - each breaker has its own
             if not calls:
                 return "rejected"
-            require(caught is error, f"the function raised {error!r}, its caller got {caught!r}")
+            is_right = caught is error or not is_exact
+            require(is_right, f"the function raised {error!r}, its caller got {caught!r}")
             return "raised"
         require(bool(calls), f"a call that was not made returned {got!r}")
         require(got is value, f"the function returned {value!r}, its caller got {got!r}")

@@ -1,11 +1,18 @@
 """A suite for caches: `class TestOurCache(CacheConformance)` with one method, `make_cache`."""
 
+import statistics
+import time
+from collections.abc import Callable
+
 from pytest_agentperf.conformance.cache_basics import BasicTests, TTLTests
 from pytest_agentperf.conformance.cache_flights import AsyncFlightTests, ThreadFlightTests
 from pytest_agentperf.conformance.cache_options import OptionTests
 from pytest_agentperf.conformance.cache_threads import ThreadTests
+from pytest_agentperf.conformance.suite import settle
 
 __all__ = ["CacheConformance"]
+
+ROUNDS, HITS = 5, 500
 
 
 class CacheConformance(
@@ -47,3 +54,29 @@ class CacheConformance(
         from pytest_agentperf.conformance.cache_machine import CacheMachine
 
         self.play_machine(lambda: CacheMachine(self))
+
+    def test_speed_of_a_hit_is_reported(
+        self, record_property: Callable[[str, object], None]
+    ) -> None:
+        """A ratio, as the property `agentperf.hit_ratio` of the test; it cannot fail.
+
+        Seen in aio-libs/async-lru#82 (what a hit may cost).
+        """
+        ratios: list[float] = []
+
+        async def measure() -> None:
+            cache, plain = (await self.new_cache()).cache, {"key": "value"}
+            await settle(cache.set("key", "value"))
+            for _ in range(ROUNDS):
+                began = time.perf_counter()
+                for _ in range(HITS):
+                    await settle(cache.get("key"))
+                middle = time.perf_counter()
+                for _ in range(HITS):
+                    await settle(plain.get("key"))
+                ratios.append((middle - began) / (time.perf_counter() - middle))
+
+        self.play(measure)
+        ratio = round(statistics.median(ratios), 2)
+        record_property("agentperf.hit_ratio", ratio)
+        print(f"a hit takes {ratio:g} times that of a dict, both through the suite")  # noqa: T201

@@ -61,7 +61,7 @@ class Suite:
     Attributes:
         deadline: Real seconds that one test may take; a test that takes longer fails with the
             stacks of what hangs. State machines get four times as much. None: no deadline, and the
-            test runs in pytest's own thread, for debuggers.
+            test runs in pytest's own thread, for debuggers and for what is bound to one thread.
         needs_loop: Whether factories and methods are called while an event loop runs. False is for
             sync components that run a loop of their own.
         examples: Random programs that a state machine runs.

@@ -122,7 +122,7 @@ class TestAsyncLRU(CacheConformance):
 
 
 @known(
-    "cashews 5.3: set without a ttl keeps that of the value before",
+    "cashews 7.6.0: set without a ttl keeps that of the value before",
     "test_overwriting_replaces_the_ttl_of_an_entry",
 )
 class TestCashews(CacheConformance):

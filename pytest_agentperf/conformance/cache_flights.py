@@ -4,12 +4,12 @@ import asyncio
 import gc
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from pytest_agentperf.conformance.cache_subject import CacheSuite
+from pytest_agentperf.conformance.stuck import in_thread
 from pytest_agentperf.conformance.suite import expect, require, scenario
 from pytest_agentperf.conformance.virtual import turns
 
@@ -232,9 +232,8 @@ class ThreadFlightTests(CacheSuite):
             gate.wait(THREAD_TIME)
             return "value"
 
-        with _threads() as threads:
-            futures = [threads.submit(flight, "key", load) for _ in range(THREADS)]
-            got = [future.result() for future in futures]
+        futures = [in_thread(flight, "key", load) for _ in range(THREADS)]
+        got = [future.result() for future in futures]
         expect(got, ["value"] * THREADS, "what the threads got")
         expect(len(calls), 1, f"computations that {THREADS} concurrent threads began")
 
@@ -247,9 +246,8 @@ class ThreadFlightTests(CacheSuite):
             threading.Event().wait(THREAD_TIME)
             raise ValueError("no value")
 
-        with _threads() as threads:
-            futures = [threads.submit(flight, "key", fails) for _ in range(THREADS)]
-            got = [type(future.exception()) for future in futures]
+        futures = [in_thread(flight, "key", fails) for _ in range(THREADS)]
+        got = [type(future.exception()) for future in futures]
         expect(got, [ValueError] * THREADS, "what the threads got")
         expect(flight("key", lambda: "value"), "value", "the next call after one that failed")
 
@@ -266,9 +264,8 @@ class ThreadFlightTests(CacheSuite):
                 return "alone"
             return "together"
 
-        with _threads() as threads:
-            futures: list[Future[str]] = [threads.submit(flight, key, meet) for key in "ab"]
-            got = [future.result() for future in futures]
+        futures = [in_thread(flight, key, meet) for key in "ab"]
+        got = [future.result() for future in futures]
         expect(got, ["together"] * 2, "how two keys were computed")
 
     @scenario("supports_single_flight")
@@ -277,7 +274,3 @@ class ThreadFlightTests(CacheSuite):
         flight = await self._thread_flight()
         got = flight("outer", lambda: "outer of " + flight("inner", lambda: "inner"))
         expect(got, "outer of inner", "a computation that needs another key")
-
-
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="conformance")

@@ -5,16 +5,18 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_agentperf.core.errors import AgentPerfError
 
 if TYPE_CHECKING:
     from asyncio import Task
 
-__all__ = ["StuckError", "call_within", "stacks_of_tasks", "stacks_of_threads"]
+__all__ = ["StuckError", "call_within", "in_thread", "stacks_of_tasks", "stacks_of_threads"]
 
+_T = TypeVar("_T")
 OWN_THREAD = "conformance-test"
 
 
@@ -90,3 +92,20 @@ def call_within(seconds: float | None, body: Callable[[], None]) -> None:
         raise StuckError(f"it hangs: nothing ended within {seconds:g} s of real time\n{stacks}")
     if errors:
         raise errors[0]
+
+
+def in_thread(function: Callable[..., _T], *args: Any) -> "Future[_T]":
+    """Call *function* in a thread of its own; return the future of what it returns.
+
+    The thread is a daemon: one of an executor that hangs would keep the process from its end.
+    """
+    future: Future[_T] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function(*args))
+        except BaseException as error:  # noqa: BLE001 - the caller gets it from the future
+            future.set_exception(error)
+
+    threading.Thread(target=call, name="conformance", daemon=True).start()
+    return future

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pytest_agentperf.core.clock import REAL_TIME, Clock
 from pytest_agentperf.measure.frames import is_plumbing
-from pytest_agentperf.measure.memory.leftovers import type_name
+from pytest_agentperf.measure.memory.leftovers import is_module, type_name
 from pytest_agentperf.measure.memory.links import is_root, path_text
 
 __all__ = ["Chain", "find_chain"]
@@ -111,7 +111,7 @@ class _Search:
         self._seen.update(inner)
         found = []
         for holder in gc.get_referrers(*objects):
-            if id(holder) in self._seen or _is_ours(holder):
+            if id(holder) in self._seen or is_module(holder) or _is_ours(holder):
                 continue
             held = list(map(id, gc.get_referents(holder)))
             step = next((inner[each] for each in held if each in inner), None)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import islice
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_agentperf.core.clock import Clock
@@ -18,7 +19,7 @@ from pytest_agentperf.core.clock import Clock
 if TYPE_CHECKING or find_spec("_tracemalloc"):  # not so in PyPy
     import tracemalloc
 
-__all__ = ["LeftoverSearch", "Node", "newborns", "type_name"]
+__all__ = ["LeftoverSearch", "Node", "is_module", "newborns", "type_name"]
 
 _CHUNK: Final = 256
 # Until Python 3.14 the garbage collector leaves out those that hold but numbers and texts.
@@ -87,8 +88,9 @@ class LeftoverSearch:
         until: float,
     ) -> None:
         self._is_traced, self._clock, self._until = is_traced, clock, until
-        self._objects, self._born = gc.get_objects(), born
-        self._holding = self._find_holding(born)
+        self._objects = [obj for obj in gc.get_objects() if not is_module(obj)]
+        self._born = born
+        self._holding = self._find_holding([obj for obj in born if not is_module(obj)])
         self._left_out: set[int] = set()
         self.is_partial = False
 
@@ -180,6 +182,16 @@ class LeftoverSearch:
             nodes.extend(node.below)
         for node in reversed(nodes):
             node.size += sum(below.size for below in node.below)
+
+
+def is_module(obj: object) -> bool:
+    """Return whether *obj* is a module, which must not be asked what it refers to.
+
+    `_asyncio` of Python 3.12 and 3.13 names iterators that it has freed and keeps for reuse: a
+    reference to one frees it again, and the next walk over all objects does not end. What users
+    put into a module is in its `dict`, which is an object of its own.
+    """
+    return issubclass(type(obj), ModuleType)
 
 
 def type_name(obj: object) -> str:

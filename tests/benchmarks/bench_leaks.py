@@ -1,6 +1,6 @@
 """How often leak verdicts are wrong, over seeded trials of known functions, each in its own fork.
 
-`LEAK_TRIALS` is the number of trials of each function; 3 take about two minutes.
+`LEAK_TRIALS` is the number of trials of each function; 2 take about two minutes.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from pytest_agentperf.measure.memory.leakrun import LeakRun
 
 Call: TypeAlias = Callable[[], Any]
 Shape: TypeAlias = Callable[[random.Random], Call]
-TRIALS = int(os.environ.get("LEAK_TRIALS", "3"))
+TRIALS = int(os.environ.get("LEAK_TRIALS", "2"))
 PEER_TRIALS = max(1, TRIALS // 5)
 SIZES = (1_000, 10_000, 100_000)
 
@@ -493,17 +493,23 @@ def peers(call: Call) -> dict[str, bool]:
     if inspect.iscoroutinefunction(call):
         with asyncio.Runner() as runner:
             return peers(lambda: runner.run(call()))
+    gc.freeze()  # only what the calls make is counted
     for _ in range(20):
         call()
     tracemalloc.start()
     sizes, counts = [], []
     for _ in range(6):
-        gc.collect()
-        sizes.append(tracemalloc.get_traced_memory()[0])
-        names = collections.Counter(type(each).__name__ for each in gc.get_objects())
-        counts.append(json.dumps(names))  # a text, so that the counts do not count themselves
         for _ in range(20):
             call()
+        gc.collect()
+        sizes.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    for _ in range(6):
+        for _ in range(20):
+            call()
+        gc.collect()
+        names = collections.Counter(type(each).__name__ for each in gc.get_objects())
+        counts.append(json.dumps(names))  # a text, so that the counts do not count themselves
     rise = sum((at - 2.5) * size for at, size in enumerate(sizes)) / 17.5 / 20
     found = [json.loads(each) for each in counts]
     grows = any(

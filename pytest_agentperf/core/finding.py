@@ -9,7 +9,7 @@ CAUSES: Final = frozenset(
     {
         "blocking", "sequential", "n_plus_one", "repeated", "serialised", "contention",
         "not_overlapped", "leaked_task", "leaked_thread", "leaked_process", "leaked_fd",
-        "unawaited_coroutine", "failed_task", "open_async_generator",
+        "unawaited_coroutine", "failed_task", "open_async_generator", "held_object",
     }
 )  # fmt: skip
 """What a finding can be."""

@@ -271,3 +271,21 @@ def test_leaks_of_timed_calls_are_found_where_asked_for(project: Project) -> Non
         ["leak leaks 1.* kB a call: * × bytearray held by list at test_it.py:*"]
     )
     project.run().assert_outcomes(passed=5)
+
+
+def test_types_that_come_are_counted_where_asked_for(project: Project) -> None:
+    project.tests("""
+        class Message: pass
+        def test_x(perf_memory):
+            with perf_memory(types=True) as memory:
+                kept = [Message() for _ in range(1000)]
+            messages = [each for each in memory.types.types if each.name.endswith("Message")]
+            assert [each.count for each in messages] == [1000] == [len(kept)]
+        def test_y(perf_memory):
+            with perf_memory() as memory:
+                pass
+            memory.types
+    """)
+    result = project.run_apart()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*UsageError: types were not counted; write perf_memory(types*"])

@@ -7,6 +7,7 @@ from typing import Final, Self, TypeVar
 from pytest_agentperf.core.errors import CheckError, UsageError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.units import Unit, format_quantity
+from pytest_agentperf.measure.memory.census import Census, CensusTaker
 from pytest_agentperf.measure.memory.cpu import CpuBlock, CpuTime
 from pytest_agentperf.measure.memory.frozen_gc import FrozenGc
 from pytest_agentperf.measure.memory.lines import AllocationLine
@@ -54,12 +55,14 @@ class MeterSettings:
         frames: Lines noted of each allocation.
         parts: Which of traced, process, pauses and cpu.
         calls: How many calls the block makes.
+        types: Whether to count what comes by type.
     """
 
     label: str | None = None
     frames: int = 1
     parts: frozenset[str] = _MEMORY
     calls: int = 1
+    types: bool = False
 
 
 class MeteredBlock:
@@ -72,7 +75,17 @@ class MeteredBlock:
         tools: Those of the process.
     """
 
-    __slots__ = ("_contexts", "_cpu", "_pauses", "_process", "_settings", "_state", "_traced")
+    __slots__ = (
+        "_census",
+        "_contexts",
+        "_cpu",
+        "_pauses",
+        "_process",
+        "_settings",
+        "_state",
+        "_taker",
+        "_traced",
+    )
 
     def __init__(self, settings: MeterSettings, tools: MeterTools) -> None:
         parts = settings.parts
@@ -84,6 +97,8 @@ class MeteredBlock:
         self._process = tools.process.block(is_traced=is_traced) if "process" in parts else None
         self._traced = tools.tracer.block(frames=settings.frames, lines=True) if is_traced else None
         self._contexts = ExitStack()
+        self._taker: CensusTaker | None = None
+        self._census: Census | None = None
 
     # The trace begins last and ends first, and what is done in between is little: it counts.
 
@@ -93,6 +108,8 @@ class MeteredBlock:
                 f"this block is {self._state}; it meters once, so call perf_memory() again"
             )
         self._state = "in use"
+        if self._settings.types:
+            self._taker = CensusTaker()
         for context in (self._pauses, self._cpu, self._process):
             if context is not None:
                 self._contexts.enter_context(context)
@@ -104,6 +121,7 @@ class MeteredBlock:
         if self._traced is not None:
             self._traced.__exit__(None, None, None)
         self._contexts.close()
+        self._census = self._taker.come() if self._taker else None
         self._state = "over"
 
     # No coroutines: one would be counted as the block's memory.
@@ -155,6 +173,17 @@ class MeteredBlock:
     def top(self, n: int = 5) -> tuple[AllocationLine, ...]:
         """Return the *n* lines that allocated most of what was held at the end."""
         return self.traced.top(n)
+
+    @property
+    def types(self) -> Census:
+        """What came by type and was there at the end, of objects of all kinds.
+
+        Raises:
+            UsageError: It was not asked for, by `perf_memory(types=True)`.
+        """
+        if self._state == "over" and self._census is None:
+            raise UsageError("types were not counted; write perf_memory(types=True)")
+        return self._over(self._census)
 
     @property
     def gc_pauses(self) -> GcPauses:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from pytest_agentperf.core.units import Unit, format_quantity
+from pytest_agentperf.measure.memory.objects import all_objects
 
 __all__ = ["Census", "CensusTaker", "TypeCount"]
 
@@ -107,10 +108,10 @@ class CensusTaker:
 
 def _count() -> _Counts:
     """Return objects and bytes by the name of their type."""
-    from pympler import muppy, summary
+    from pympler import summary
 
     counts: dict[str, tuple[int, int]] = {}
-    for text, count, size in summary.summarize(muppy.get_objects()):  # type: ignore[no-untyped-call]
+    for text, count, size in summary.summarize(all_objects()):  # type: ignore[no-untyped-call]
         # Functions and modules have rows of their own, as in `function (ask)`.
         name = text.removeprefix("<class '").removesuffix("'>").partition("(")[0].strip()
         known = counts.get(name, (0, 0))

@@ -144,13 +144,16 @@ class PerfMemory:
     def __init__(self, current: Callable[[], Metering]) -> None:
         self._current = current
 
-    def __call__(self, label: str | None = None, *, frames: int = 1) -> MeteredBlock:
+    def __call__(
+        self, label: str | None = None, *, frames: int = 1, types: bool = False
+    ) -> MeteredBlock:
         """Return a context for one block: `with perf_memory() as memory`; `async with` too.
 
         Args:
             label: A name for it, where a test has several.
             frames: Lines noted of each allocation: 1 is the line that allocated; 10 find your line
                 behind those of a library, at up to five times the cost.
+            types: Count what comes by type, in `memory.types`: 1.2 s for each 100,000 objects.
 
         Raises:
             UsageError: An argument cannot be meant, or no measured test is in its call phase.
@@ -161,7 +164,7 @@ class PerfMemory:
             raise UsageError(
                 f"frames={frames!r}: expected a number of lines from 1 to {_MOST_FRAMES}"
             )
-        return self._current().block(MeterSettings(label, frames))
+        return self._current().block(MeterSettings(label, frames, types=types))
 
     @overload
     def leak(

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from pytest_agentperf.core.clock import REAL_TIME, Clock
 from pytest_agentperf.measure.frames import is_plumbing
-from pytest_agentperf.measure.memory.leftovers import is_module, type_name
+from pytest_agentperf.measure.memory.leftovers import type_name
 from pytest_agentperf.measure.memory.links import is_root, path_text
+from pytest_agentperf.measure.memory.objects import is_module
 
 __all__ = ["Chain", "find_chain"]
 

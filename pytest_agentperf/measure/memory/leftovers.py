@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import islice
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_agentperf.core.clock import Clock
+from pytest_agentperf.measure.memory.objects import is_module
 
 if TYPE_CHECKING or find_spec("_tracemalloc"):  # not so in PyPy
     import tracemalloc
 
-__all__ = ["LeftoverSearch", "Node", "is_module", "newborns", "type_name"]
+__all__ = ["LeftoverSearch", "Node", "newborns", "type_name"]
 
 _CHUNK: Final = 256
 # Until Python 3.14 the garbage collector leaves out those that hold but numbers and texts.
@@ -182,16 +182,6 @@ class LeftoverSearch:
             nodes.extend(node.below)
         for node in reversed(nodes):
             node.size += sum(below.size for below in node.below)
-
-
-def is_module(obj: object) -> bool:
-    """Return whether *obj* is a module, which must not be asked what it refers to.
-
-    `_asyncio` of Python 3.12 and 3.13 names iterators that it has freed and keeps for reuse: a
-    reference to one frees it again, and the next walk over all objects does not end. What users
-    put into a module is in its `dict`, which is an object of its own.
-    """
-    return issubclass(type(obj), ModuleType)
 
 
 def type_name(obj: object) -> str:

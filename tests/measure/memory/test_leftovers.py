@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from pytest_agentperf.measure.memory.leakedtypes import find_leftovers
-from pytest_agentperf.measure.memory.leftovers import is_module, newborns, type_name
+from pytest_agentperf.measure.memory.leftovers import newborns, type_name
+from pytest_agentperf.measure.memory.objects import is_module
 
 Line = tuple[str, int]
 

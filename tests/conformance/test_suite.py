@@ -185,7 +185,8 @@ class OddCache:
         return self.entries.get(key, (default, 0))[0]
 
     def set(self, key: str, value: Any) -> None:
-        if key in self.entries or self.has_room(key):
+        is_live = key in self.entries and self.clock() < self.entries[key][1]
+        if is_live or self.has_room(key):
             end = float("inf") if self.ttl is None else self.clock() + self.ttl
             self.entries[key] = value, end
 

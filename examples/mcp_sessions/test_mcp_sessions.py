@@ -59,6 +59,7 @@ async def is_listening(port: int) -> bool:
 async def pool(request: pytest.FixtureRequest) -> AsyncIterator[Pool[Session]]:
     """Open two sessions, close them in another task than opened them, and leave nothing behind."""
     async with contextlib.AsyncExitStack() as stack:
+        server: str | mcp.StdioServerParameters
         if request.param == "stdio":
             server = mcp.StdioServerParameters(command=sys.executable, args=[SERVER, "stdio"])
         else:

@@ -52,8 +52,9 @@ class CacheMachine(Machine):
     def _store(self, key: str, ttl: float | None) -> None:
         self.count += 1
         self._forget_ended()
-        others = self.values.keys() - {key}  # expired ones too: they may be in the way
-        if key not in self.certain and len(others) >= self.max_size:
+        # Expired ones too, and the key's own: they may be in the way.
+        in_the_way = {each for each in self.values if each != key or self._is_over(each)}
+        if key not in self.certain and len(in_the_way) >= self.max_size:
             self.certain.clear()
         else:
             self.certain.add(key)
@@ -101,11 +102,13 @@ class CacheMachine(Machine):
     async def _length(self) -> None:
         self._forget_ended()
         size = await self.cache.size()
-        ended = sum(ends <= self.clock.now for _, ends in self.values.values())
+        ended = sum(map(self._is_over, self.values))
         least, most = len(self.certain), self.max_size + ended
         require(size >= least, f"len() is {size}: {sorted(self.certain)} must be there")
         require(size <= most, f"len() is {size}, with max_size={self.max_size}, {ended} expired")
 
     def _forget_ended(self) -> None:
-        ended = {key for key, (_, ends) in self.values.items() if ends <= self.clock.now}
-        self.certain -= ended
+        self.certain -= {key for key in self.values if self._is_over(key)}
+
+    def _is_over(self, key: str) -> bool:
+        return self.values[key][1] <= self.clock.now

@@ -17,15 +17,27 @@ def is_module(obj: object) -> bool:
 
 
 def all_objects() -> list[object]:
-    """Return the objects that the garbage collector knows, and those that they refer to.
+    """Return the objects that the garbage collector knows, and all that they hold.
 
-    As `pympler.muppy.get_objects` does, which asks modules as well.
+    A collection stops to know tuples and dicts that hold nothing but strings and numbers (dicts
+    until Python 3.13): therefore those are asked what they hold as well. What
+    `pympler.muppy.get_objects` finds does not have it, after the first collection.
     """
-    known = gc.get_objects()
-    found = {id(obj): obj for obj in known}
-    for obj in known:
-        if not is_module(obj):
-            found.update((id(each), each) for each in gc.get_referents(obj))
-    for ours in (known, found):
-        found.pop(id(ours), None)
+    asked = gc.get_objects()
+    found = {id(obj): obj for obj in asked}
+    ours = [id(asked), id(found)]
+    while asked:
+        unknown: list[object] = []
+        ours.append(id(unknown))
+        for obj in asked:
+            if is_module(obj):
+                continue
+            for each in gc.get_referents(obj):
+                if id(each) not in found:
+                    found[id(each)] = each
+                    if type(each) in {tuple, dict} and not gc.is_tracked(each):
+                        unknown.append(each)
+        asked = unknown
+    for name in ours:
+        found.pop(name, None)
     return list(found.values())

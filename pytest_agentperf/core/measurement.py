@@ -8,6 +8,7 @@ from pytest_agentperf.core.errors import EmptySampleError
 from pytest_agentperf.core.finding import Finding
 from pytest_agentperf.core.metrics import QUANTITIES, Direction, Metric, Statistic
 from pytest_agentperf.core.sample import Sample
+from pytest_agentperf.core.series import Curve
 
 __all__ = ["Measurement", "join"]
 
@@ -34,6 +35,7 @@ class Measurement:
         findings: What else was noticed.
         monitors: What watched the calls, as in ``"loop watch"``: times beside it are not times
             without it.
+        curves: How levels went over the calls or the time, by name, as in ``"traced memory"``.
     """
 
     label: str | None
@@ -51,6 +53,7 @@ class Measurement:
     causes: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     monitors: tuple[str, ...] = ()
+    curves: Mapping[str, Curve] = field(default_factory=dict)
 
     def has(self, metric: Metric) -> bool:
         """Return whether the recorder of *metric* was in use, even if it could not tell."""
@@ -113,6 +116,7 @@ def _joined(first: Measurement, second: Measurement) -> Measurement:
         monitors=first.monitors
         if "latency" in first.samples
         else tuple(dict.fromkeys((*first.monitors, *second.monitors))),
+        curves={**second.curves, **first.curves},
     )
 
 

@@ -16,7 +16,7 @@ from pytest_agentperf.core.metrics import QUANTITIES, find_metric
 from pytest_agentperf.judge.verdict import Verdict
 from pytest_agentperf.report.escape import valid_text
 
-__all__ = ["MeasurementRecord", "PerfRecord", "VerdictRecord", "make_record"]
+__all__ = ["CurveRecord", "MeasurementRecord", "PerfRecord", "VerdictRecord", "make_record"]
 
 _STATISTICS: Final = ("min", "mean", "max", "stddev", "p50", "p90", "p95", "p99")
 
@@ -47,6 +47,21 @@ class VerdictRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class CurveRecord:
+    """How a level went.
+
+    Attributes:
+        axis: What it went over, `calls` or `seconds`.
+        unit: Of its values.
+        points: Pairs of where on the axis and the value, in their order.
+    """
+
+    axis: str
+    unit: str
+    points: Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
 class MeasurementRecord:
     """One measurement.
 
@@ -60,6 +75,7 @@ class MeasurementRecord:
         notes: What weakens the numbers.
         findings: What else was noticed, a sentence each.
         monitors: What watched the calls.
+        curves: How levels went, by name.
     """
 
     label: str | None
@@ -71,6 +87,7 @@ class MeasurementRecord:
     notes: Sequence[str]
     findings: Sequence[str] = field(default_factory=list)
     monitors: Sequence[str] = field(default_factory=list)
+    curves: Mapping[str, CurveRecord] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +122,19 @@ class PerfRecord:
         top = _fields(cls, content)
         return cls(
             nodeid=top["nodeid"],
-            measurements=[
-                MeasurementRecord(**_fields(MeasurementRecord, one)) for one in top["measurements"]
-            ],
+            measurements=[_read_measurement(one) for one in top["measurements"]],
             verdicts=[VerdictRecord(**_fields(VerdictRecord, one)) for one in top["verdicts"]],
             not_applicable=top["not_applicable"],
             attempt=top["attempt"],
         )
+
+
+def _read_measurement(content: object) -> MeasurementRecord:
+    one = _fields(MeasurementRecord, content)
+    curves = {
+        name: CurveRecord(**_fields(CurveRecord, each)) for name, each in one["curves"].items()
+    }
+    return MeasurementRecord(**{**one, "curves": curves})
 
 
 def make_record(
@@ -154,6 +177,10 @@ def _record_measurement(measurement: Measurement) -> MeasurementRecord:
         notes=list(measurement.notes),
         findings=[str(finding) for finding in measurement.findings],
         monitors=list(measurement.monitors),
+        curves={
+            name: CurveRecord(curve.axis, curve.unit, [list(point) for point in curve.points])
+            for name, curve in measurement.curves.items()
+        },
     )
 
 
@@ -214,6 +241,17 @@ def _is_list_of_texts(value: object) -> bool:
     return isinstance(value, list) and all(map(_is_text, value))
 
 
+def _is_dict(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_list_of_points(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(point, list) and len(point) == 2 and all(map(_is_number, point))  # noqa: PLR2004
+        for point in value
+    )
+
+
 def _is_optional(check: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: value is None or check(value)
 
@@ -238,6 +276,10 @@ _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     "notes": _is_list_of_texts,
     "findings": _is_list_of_texts,
     "monitors": _is_list_of_texts,
+    "curves": _is_dict,
+    "axis": _is_text,
+    "unit": _is_text,
+    "points": _is_list_of_points,
     "measurements": _is_list,
     "verdicts": _is_list,
 }

@@ -180,6 +180,9 @@ def test_leak_is_a_verdict_that_fails_only_when_asserted(project: Project) -> No
         ["*CheckError: Agent.ask leaks 1.* kB a call: * str held by list at test_it.py:*"]
     )
     result.stdout.fnmatch_lines(["memory growth per call was 1.* kB, budget 500 B*"])
+    curves = project.measurement("test_clean")["curves"]
+    assert curves["traced memory"]["points"][0] == [0, 0]
+    assert curves["traced memory"]["points"][-1][0] == 60
 
 
 def test_object_that_is_still_held_fails_the_test_with_its_holder(project: Project) -> None:

@@ -10,9 +10,11 @@ from pytest_agentperf.core.effort import Effort
 from pytest_agentperf.core.errors import FileFormatError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.sample import Sample
+from pytest_agentperf.core.series import Curve, Point
 from pytest_agentperf.judge.limits import ResolvedLimits, parse_limit
 from pytest_agentperf.judge.verdict import judge
 from pytest_agentperf.report.record import (
+    CurveRecord,
     MeasurementRecord,
     PerfRecord,
     VerdictRecord,
@@ -41,7 +43,16 @@ def record() -> PerfRecord:
     return PerfRecord(
         nodeid="t.py::test_x",
         measurements=[
-            MeasurementRecord("a", "ask", 20, 1, {"latency_p95": 0.5}, {"ttft": "no"}, ["note"])
+            MeasurementRecord(
+                "a",
+                "ask",
+                20,
+                1,
+                {"latency_p95": 0.5},
+                {"ttft": "no"},
+                ["note"],
+                curves={"traced memory": CurveRecord("calls", "B", [[0, 0.5], [10, 20.0]])},
+            )
         ],
         verdicts=[VerdictRecord("failed", "latency_p95", "a", 0.5, 0.4, 0.3, "here", "too slow")],
         not_applicable=2,
@@ -127,6 +138,7 @@ def test_record_is_made_of_measurements_and_verdicts() -> None:
         values={"error_rate": 0.25},
         unknown={"cost_per_call": "no price"},
         notes=("few calls",),
+        curves={"traced memory": Curve("calls", "B", (Point(0, 1), Point(10, 2.5)))},
     )
     parsed = [
         parse_limit("latency", {"warn": 1, "fail": 2}, "here", is_stated=True),
@@ -153,6 +165,7 @@ def test_record_is_made_of_measurements_and_verdicts() -> None:
     )
     assert kept.unknown == {"cost_per_call": "no price"}
     assert kept.notes == ["few calls"]
+    assert kept.curves == {"traced memory": CurveRecord("calls", "B", [[0, 1], [10, 2.5]])}
     failed, undecided = made.verdicts
     assert failed == VerdictRecord(
         "failed", "latency_max", "a", 3.0, 2.0, 1.0, "here", verdicts[0].sentence
@@ -192,6 +205,10 @@ def put(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         ("measurements.0.errors", "none", "field 'errors' of a record is nothing"),
         ("measurements.0.label", 5, "field 'label' of a record is 5"),
         ("measurements.0.metrics", [], "field 'metrics' of a record is []"),
+        ("measurements.0.curves", [], "field 'curves' of a record is []"),
+        ("measurements.0.curves.traced memory.axis", 1, "field 'axis' of a record is 1"),
+        ("measurements.0.curves.traced memory.points", [[1]], "field 'points' of a record is [[1]"),
+        ("measurements.0.curves.traced memory.points", [[0, "1"]], "field 'points' of a record"),
         ("measurements.0.metrics", {"a": True}, "field 'metrics' of a record is {'a': True}"),
         ("measurements.0.metrics", {"a": "1"}, "field 'metrics' of a record is {'a': '1'}"),
         ("measurements.0.metrics", {5: 1.0}, "field 'metrics' of a record is {5: 1.0}"),

@@ -298,4 +298,5 @@ def measured_leak(leak: Leak, label: str | None = None) -> Measurement:
         unknown={} if is_known else {_GROWTH: leak.reason},
         causes={_GROWTH: str(leak)},
         monitors=("memory trace",),
+        curves=leak.curves,
     )

@@ -1,10 +1,11 @@
 """A leak: what calling a function again and again says about the memory that it keeps."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pytest_agentperf.core.errors import CheckError
+from pytest_agentperf.core.series import Curve
 from pytest_agentperf.core.units import Unit, format_quantity
 from pytest_agentperf.measure.memory.holders import Chain
 from pytest_agentperf.measure.memory.leakedtypes import LeakType
@@ -36,6 +37,8 @@ class Leak:
         chain: Who holds one of the objects that leak.
         reason: Why nothing is decided, and what would decide; empty where it is.
         notes: Sentences that weaken the rest.
+        curves: How memory went over the calls, above where it began: ``"traced memory"`` and
+            ``"process memory"``, that without the trace's own, where the system tells it.
     """
 
     subject: str
@@ -49,6 +52,7 @@ class Leak:
     chain: Chain | None = None
     reason: str = ""
     notes: tuple[str, ...] = ()
+    curves: Mapping[str, Curve] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:

@@ -14,6 +14,7 @@ from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.units import Unit, format_quantity
 from pytest_agentperf.measure.memory.collecting import no_collections, old_objects_aside
 from pytest_agentperf.measure.memory.leak import Leak
+from pytest_agentperf.measure.memory.leakcurves import memory_curves
 from pytest_agentperf.measure.memory.leaknames import NAMING_CALLS, Names, find_names
 from pytest_agentperf.measure.memory.leakplan import LeakPlan
 from pytest_agentperf.measure.memory.leftovers import newborns
@@ -202,17 +203,19 @@ class LeakRun:
             growing if ruling.verdict == "leak" else {},
             names.chain,
             notes=names.notes,
+            curves=memory_curves(stages),
         )
 
     def _cut_short(self, stages: Sequence[Stage]) -> Leak:
         seconds = self._clock() - self._began
         rate = stages[-1].rate("traced") if stages else 0.0
         grew = f"it kept {format_quantity(rate, Unit.BYTES)} a call" if rate > 0 else ""
-        return self._undecided(self._plan.cut_short(self._made, seconds, grew), rate)
+        leak = self._undecided(self._plan.cut_short(self._made, seconds, grew))
+        return replace(leak, bytes_per_call=rate, curves=memory_curves(stages))
 
-    def _undecided(self, reason: str, rate: float = 0.0) -> Leak:
+    def _undecided(self, reason: str) -> Leak:
         limit = self._plan.max_leak_per_call
-        return Leak(self._subject, _UNDECIDED, rate, self._made, limit, reason=reason)
+        return Leak(self._subject, _UNDECIDED, 0.0, self._made, limit, reason=reason)
 
 
 def _refuse_awaitable(result: object, subject: str) -> None:

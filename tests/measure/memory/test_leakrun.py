@@ -57,6 +57,9 @@ def test_leak_of_bytes_is_told_with_type_holder_and_line() -> None:
     assert leak.verdict == "leak"
     assert leak.calls == 920
     assert leak.bytes_per_call == pytest.approx(1041, abs=5)  # 1033 of a `bytes`, 8 of the list
+    points = leak.curves["traced memory"].points
+    assert points[-1].at == 900  # after the warmup of 20
+    assert points[-1].value / points[-1].at == pytest.approx(leak.bytes_per_call, abs=20)
     assert str(leak.lines[0]).endswith(where)
     assert leak.lines[0].source == "kept.append(bytes(1000))  # bytes are left"
     kind = leak.types[0]

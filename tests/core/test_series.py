@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_agentperf.measure.memory.series import Point, Series
+from pytest_agentperf.core.series import Point, Series
 
 
 def series_of(values: list[float], most: int = 500) -> Series:

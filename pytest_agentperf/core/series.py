@@ -1,8 +1,9 @@
 """Series: how a level went over the calls of a test, in few points that keep its extremes."""
 
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-__all__ = ["Point", "Series"]
+__all__ = ["Curve", "Point", "Series"]
 
 _MOST: Final = 500
 _LEAST: Final = 8  # a first and a last point, and what lies between
@@ -14,6 +15,21 @@ class Point(NamedTuple):
     at: float
     """Which call, or how many seconds from the beginning."""
     value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """How a level went.
+
+    Attributes:
+        axis: What it went over, ``"calls"`` or ``"seconds"``.
+        unit: Of its values, as in ``"B"``.
+        points: In their order.
+    """
+
+    axis: str
+    unit: str
+    points: tuple[Point, ...]
 
 
 class Series:

@@ -13,6 +13,7 @@ __all__ = ["Settings", "add_options", "is_narrowed", "read_settings"]
 
 _BUDGET = "File with budgets (TOML): pytest --perf-budget budgets.toml"
 _ENV = "Environment of the budget file; 'ci' where $CI is set and the file has it"
+_PROFILERS = ("cprofile", "pyinstrument", "memray")
 _STRICT = "Fail where a budget could not be decided or a pattern of the file matches no test"
 
 
@@ -28,6 +29,8 @@ class Settings:
         quick: Whether each call is made once and times are not judged.
         junit: Whether numbers become properties of JUnit reports.
         leaks: Whether timed calls are searched for leaks.
+        profiler: The profiler under which each timed function is called once more, or None.
+        only_failed_profiles: Whether only the profiles of failed tests are kept.
     """
 
     budget: Path | None
@@ -37,6 +40,8 @@ class Settings:
     quick: bool
     junit: bool
     leaks: bool
+    profiler: str | None
+    only_failed_profiles: bool
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -65,6 +70,18 @@ def add_options(parser: pytest.Parser) -> None:
         default=False,
         help="Call what perf_timer times until it is known whether it leaks memory; fail if so",
     )
+    group.addoption(
+        "--perf-profiler",
+        choices=_PROFILERS,
+        default=None,
+        help="Call what is timed once more, under a profiler, and keep what that writes",
+    )
+    group.addoption(
+        "--perf-profiler-failed",
+        action="store_true",
+        default=False,
+        help="Keep the profiles of failed tests only",
+    )
     parser.addini("perf_budget", _BUDGET, default=None)
     parser.addini("perf_env", _ENV, default=None)
     parser.addini("perf_strict", _STRICT, type="bool", default=False)
@@ -92,6 +109,8 @@ def read_settings(config: pytest.Config) -> Settings:
         quick=bool(config.getoption("perf_quick")),
         junit=bool(config.getini("perf_junit")),
         leaks=bool(config.getoption("perf_leaks")),
+        profiler=config.getoption("perf_profiler"),
+        only_failed_profiles=bool(config.getoption("perf_profiler_failed")),
     )
 
 

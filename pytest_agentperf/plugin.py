@@ -118,7 +118,7 @@ def _fail_collection(session: pytest.Session, message: str) -> None:
 
 def _wake_if_named(config: pytest.Config) -> None:
     """Wake up where an option asks for it, whatever the tests are."""
-    named = ("perf_budget", "perf_env", "perf_set")
+    named = ("perf_budget", "perf_env", "perf_set", "perf_profiler")
     if any(config.getoption(name) for name in named) or config.getini("perf_budget"):
         _wake(config)
 

@@ -36,6 +36,7 @@ from pytest_agentperf.metered import (
 )
 from pytest_agentperf.options import Settings, is_narrowed, read_settings
 from pytest_agentperf.planning import ONCE, plan_calls
+from pytest_agentperf.profiled import Profiles, open_profiles
 from pytest_agentperf.report.escape import plain_line, valid_text
 from pytest_agentperf.report.record import PerfRecord, make_record
 from pytest_agentperf.watched import (
@@ -70,6 +71,7 @@ class _RunningTest:
         outcome: How its body ended, where that is what is measured.
         watching: Its watches, once it has asked for one.
         metering: What was metered, once it has asked for that.
+        profiled: What its profiles tell.
     """
 
     item: pytest.Item
@@ -80,12 +82,13 @@ class _RunningTest:
     outcome: BodyOutcome = field(default_factory=BodyOutcome)
     watching: "Watching | None" = None
     metering: "Metering | None" = None
+    profiled: list[Measurement] = field(default_factory=list)
 
     def measurements(self) -> list[Measurement]:
         """Return what was timed, watched and metered."""
         others = [recorder for recorder in (self.watching, self.metering) if recorder]
         found = [measurement for each in others for measurement in each.measurements()]
-        return [*self.timings.measurements(), *found]
+        return [*self.timings.measurements(), *found, *self.profiled]
 
 
 class PerfSession:
@@ -105,6 +108,7 @@ class PerfSession:
         self.settings: Settings = read_settings(config)
         self.budgets: Budgets = open_budgets(self.settings)
         self.acceptances = self.budgets.acceptances
+        self._profiles: Profiles | None = open_profiles(config, self.settings)
         self.unmatched: list[str] = []
         self._config = config
         workers = getattr(config, "workerinput", {}).get("workercount", 1)
@@ -251,6 +255,25 @@ class PerfSession:
         running = self._running
         if running is None or has_examples(running.item):
             return ()
+        return [
+            *self._metered_passes(running, label, subject),
+            *self._profiled_passes(running, label, subject),
+        ]
+
+    def _profiled_passes(
+        self, running: _RunningTest, label: str | None, subject: str
+    ) -> Iterator[ExtraPass]:
+        if self._profiles is None:
+            return
+        if is_one_call(running.item, running.limits) and not running.limits.effort.rerun:
+            running.profiled.append(self._profiles.skipped(label, subject))
+            return
+        nodeid, found = running.item.nodeid, running.profiled.append
+        yield self._profiles.call(nodeid, label, subject, found)
+
+    def _metered_passes(
+        self, running: _RunningTest, label: str | None, subject: str
+    ) -> Sequence[ExtraPass]:
         item, limits = running.item, running.limits
         asked = asked_quantities(item, limits.of(label))
         is_once = is_one_call(item, limits)
@@ -329,6 +352,9 @@ class PerfSession:
             if measurement.calls > measurement.errors or not _is_skip(raised)
         ]
         verdicts, ignored = judge(measurements, running.limits, is_complete=raised is None)
+        if self._profiles is not None:
+            is_failed = raised is not None or bool(self._failures(verdicts))
+            measurements = self._profiles.settle(measurements, is_failed=is_failed)
         nodeid = running.item.nodeid
         self._attempts[nodeid] = attempt = self._attempts.get(nodeid, 0) + 1
         record = make_record(nodeid, measurements, verdicts, ignored + running.dropped, attempt)

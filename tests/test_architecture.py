@@ -15,7 +15,15 @@ STANDARD = sys.stdlib_module_names
 # What each folder may import besides the standard library.
 ALLOWED = {
     "core": {"core"},
-    "measure": {"core", "measure", "psutil", "pympler", "genai_prices"},
+    "measure": {
+        "core",
+        "measure",
+        "psutil",
+        "pympler",
+        "genai_prices",
+        "memray",
+        "pyinstrument",
+    },
     "judge": {"core", "judge"},
     "report": {"core", "judge", "report", "tabulate"},
     "integrations": {"core", "integrations"},

@@ -36,6 +36,7 @@ class Measurement:
         monitors: What watched the calls, as in ``"loop watch"``: times beside it are not times
             without it.
         curves: How levels went over the calls or the time, by name, as in ``"traced memory"``.
+        profiles: The files that profilers wrote, by the name of the profiler.
     """
 
     label: str | None
@@ -54,6 +55,7 @@ class Measurement:
     findings: tuple[Finding, ...] = ()
     monitors: tuple[str, ...] = ()
     curves: Mapping[str, Curve] = field(default_factory=dict)
+    profiles: Mapping[str, str] = field(default_factory=dict)
 
     def has(self, metric: Metric) -> bool:
         """Return whether the recorder of *metric* was in use, even if it could not tell."""
@@ -117,6 +119,7 @@ def _joined(first: Measurement, second: Measurement) -> Measurement:
         if "latency" in first.samples
         else tuple(dict.fromkeys((*first.monitors, *second.monitors))),
         curves={**second.curves, **first.curves},
+        profiles={**first.profiles, **second.profiles},
     )
 
 

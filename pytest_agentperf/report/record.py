@@ -76,6 +76,7 @@ class MeasurementRecord:
         findings: What else was noticed, a sentence each.
         monitors: What watched the calls.
         curves: How levels went, by name.
+        profiles: The files that profilers wrote, by the name of the profiler.
     """
 
     label: str | None
@@ -88,6 +89,7 @@ class MeasurementRecord:
     findings: Sequence[str] = field(default_factory=list)
     monitors: Sequence[str] = field(default_factory=list)
     curves: Mapping[str, CurveRecord] = field(default_factory=dict)
+    profiles: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,7 @@ def _record_measurement(measurement: Measurement) -> MeasurementRecord:
             name: CurveRecord(curve.axis, curve.unit, [list(point) for point in curve.points])
             for name, curve in measurement.curves.items()
         },
+        profiles=dict(measurement.profiles),
     )
 
 
@@ -277,6 +280,7 @@ _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     "findings": _is_list_of_texts,
     "monitors": _is_list_of_texts,
     "curves": _is_dict,
+    "profiles": _is_mapping(_is_text),
     "axis": _is_text,
     "unit": _is_text,
     "points": _is_list_of_points,

@@ -17,6 +17,7 @@ from pytest_agentperf.judge.limits import Limit, ResolvedLimits
 __all__ = [
     "CPU",
     "CPU_CALLS",
+    "PER_CALL",
     "TRACED",
     "asked_quantities",
     "body_parts",
@@ -30,6 +31,9 @@ NewBlock: TypeAlias = Callable[[], AbstractContextManager[object]]
 
 TRACED: Final = ("memory_peak", "memory_growth")
 """Quantities that a trace finds, which no time is taken beside."""
+
+PER_CALL: Final = "memory_growth_per_call"
+"""The quantity that only many further calls can tell."""
 
 CPU: Final = ("cpu_time_per_call", "cpu_percent")
 """Quantities of the processors, of each call."""
@@ -68,15 +72,26 @@ def body_parts(item: pytest.Item, limits: ResolvedLimits) -> frozenset[str]:
 def is_traced_alone(item: pytest.Item, limits: ResolvedLimits) -> bool:
     """Return whether the one run of the body of *item* is traced, for nothing is timed in it."""
     names = asked_quantities(item, (limit for _, limit in limits.items()))
-    is_once = limits.effort.rounds in {None, 1} and not limits.effort.rerun
-    return not names.isdisjoint(TRACED) and is_once and not has_examples(item)
+    return not names.isdisjoint(TRACED) and _is_once(item, limits)
+
+
+def _is_once(item: pytest.Item, limits: ResolvedLimits) -> bool:
+    """Return whether the body of *item* may run but once."""
+    is_single = limits.effort.rounds in {None, 1} and not limits.effort.rerun
+    return is_single and not has_examples(item)
 
 
 def needs_rerun(item: pytest.Item, limits: ResolvedLimits) -> str:
     """Return the sentence on limits that one run of the body cannot serve; empty where it can."""
+    stated = [limit for _, limit in limits.items() if limit.is_stated]
+    if PER_CALL in asked_quantities(item, stated) and _is_once(item, limits):
+        source = next(limit.source for limit in stated if limit.metric.quantity.name == PER_CALL)
+        return (
+            f"{source}: {PER_CALL} takes many calls, and the body of this test runs once; add"
+            " @pytest.mark.perf(rerun=True), which runs it until that is known"
+        )
     if not is_traced_alone(item, limits):
         return ""
-    stated = [limit for _, limit in limits.items() if limit.is_stated]
     timed = next((limit for limit in stated if limit.metric.quantity.name in _TIMES), None)
     if timed is None:
         return ""

@@ -47,4 +47,5 @@ def plan_calls(effort: Effort, limits: Sequence[Limit], announce: Callable[[str]
         max_cost=effort.max_cost,
         is_open=lambda measured: not effort.rounds and is_open(measured, limits),
         announce=announce,
+        stated=effort,
     )

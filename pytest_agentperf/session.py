@@ -27,6 +27,7 @@ from pytest_agentperf.measure.timings import Timings
 from pytest_agentperf.metered import (
     CPU,
     CPU_CALLS,
+    PER_CALL,
     TRACED,
     asked_quantities,
     body_parts,
@@ -282,7 +283,8 @@ class PerfSession:
             wanted.append((1, frozenset({"traced", "process"}), TRACED))
         if asked.intersection(CPU) and not is_once:
             wanted.append((CPU_CALLS, frozenset({"cpu"}), CPU))
-        is_searched = self.settings.leaks and not (is_once and not limits.effort.rerun)
+        is_judged = PER_CALL in asked
+        is_searched = (self.settings.leaks or is_judged) and (not is_once or limits.effort.rerun)
         if not wanted and not is_searched:
             return ()
         from pytest_agentperf.measure.memory.block import MeterSettings
@@ -293,7 +295,10 @@ class PerfSession:
             ExtraCalls(metering, MeterSettings(label, parts=parts, calls=calls), metrics)
             for calls, parts, metrics in wanted
         ]
-        return [*passes, LeakCalls(metering, label, subject)] if is_searched else passes
+        if is_searched:
+            fails = self.settings.leaks and not is_judged
+            passes.append(LeakCalls(metering, label, subject, fails=fails))
+        return passes
 
     @contextmanager
     def setting_up(

@@ -2,9 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-__all__ = ["ExtraPass", "Monitor", "Monitors"]
+__all__ = ["ExtraPass", "Monitor", "Monitors", "Room"]
+
+
+class Room(NamedTuple):
+    """What the user's bounds leave for further calls; None where they state nothing."""
+
+    calls: int | None = None
+    seconds: float | None = None
 
 
 class Monitor(Protocol):
@@ -27,10 +34,10 @@ class Monitor(Protocol):
 class ExtraPass(Protocol):
     """Calls that are made when the timed rounds are over, to be metered and not timed."""
 
-    def run(self, call: Callable[[], object]) -> None:
+    def run(self, call: Callable[[], object], room: Room) -> None:
         """Make calls of a sync function."""
 
-    async def run_async(self, call: Callable[[], Awaitable[object]]) -> None:
+    async def run_async(self, call: Callable[[], Awaitable[object]], room: Room) -> None:
         """Make calls of an async function."""
 
     def miss(self, reason: str) -> None:

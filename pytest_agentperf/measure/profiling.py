@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.units import Unit, format_quantity
+from pytest_agentperf.measure.monitors import Room
 
 __all__ = ["PROFILERS", "ProfiledCall", "Profiler", "require_profiler"]
 
@@ -140,7 +141,7 @@ class ProfiledCall:
         self._profiler = PROFILERS[profiler][1]()
         self._path = path.with_name(path.name + self._profiler.suffix)
 
-    def run(self, call: Callable[[], object]) -> None:
+    def run(self, call: Callable[[], object], room: Room) -> None:  # noqa: ARG002
         """Make a call of a sync function."""
         if not self._start():
             return
@@ -149,7 +150,11 @@ class ProfiledCall:
         finally:
             self._stop()
 
-    async def run_async(self, call: Callable[[], Awaitable[object]]) -> None:
+    async def run_async(
+        self,
+        call: Callable[[], Awaitable[object]],
+        room: Room,  # noqa: ARG002 -- one call has room, or it is missed
+    ) -> None:
         """Make a call of an async function."""
         if not self._start():
             return

@@ -4,8 +4,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pytest_agentperf.core.effort import Effort
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.units import Unit, format_quantity
+from pytest_agentperf.measure.monitors import Room
 from pytest_agentperf.measure.recording import Recording
 
 __all__ = ["Plan", "Schedule"]
@@ -26,6 +28,7 @@ class Plan:
         max_cost: Dollars of all calls, or None.
         is_open: Whether more calls could close a verdict on what was measured so far.
         announce: Tells the user something that cannot wait for the end.
+        stated: What the user states.
     """
 
     rounds: int
@@ -36,6 +39,7 @@ class Plan:
     max_cost: float | None
     is_open: Callable[[Measurement], bool]
     announce: Callable[[str], None]
+    stated: Effort = Effort()
 
 
 class Schedule:
@@ -100,6 +104,14 @@ class Schedule:
     def ended(self, calls: int) -> None:
         """Note that *calls* more calls were made."""
         self._made += calls
+
+    def room(self, now: float) -> Room:
+        """Return what the user's bounds leave for further calls."""
+        stated = self._plan.stated
+        return Room(
+            calls=None if stated.max_calls is None else max(self._plan.max_calls - self._made, 0),
+            seconds=None if stated.max_time is None else max(self.deadline - now, 0.0),
+        )
 
     def close(self, now: float) -> str:
         """End the rounds; return which bound forbids one more call, empty for none."""

@@ -139,7 +139,7 @@ class Trial:
                 result = self._fast_block(block, type(result)) if is_fast else self._one()
             for extra in self._passes:
                 if not self._is_missed(extra):
-                    extra.run(self._one)
+                    extra.run(self._one, self._schedule.room(self._context.clock()))
         return result
 
     def _is_missed(self, extra: ExtraPass) -> bool:
@@ -275,7 +275,8 @@ class Trial:
                 result = await self._rounds_async(pending, running)
                 for extra in self._passes:
                     if not self._is_missed(extra):
-                        await extra.run_async(self._one_async)
+                        room = self._schedule.room(self._context.clock())
+                        await extra.run_async(self._one_async, room)
             if self._monitors.active:
                 await self._diagnose()
         finally:

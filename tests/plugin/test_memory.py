@@ -276,6 +276,76 @@ def test_leaks_of_timed_calls_are_found_where_asked_for(project: Project) -> Non
     project.run().assert_outcomes(passed=5)
 
 
+LEAKING = """
+        kept, calls = [], 0
+        def leak():
+            global calls
+            calls += 1
+            kept.append(bytearray(1000))
+"""
+
+
+def test_growth_per_call_is_judged_by_marker_alone(project: Project) -> None:
+    project.tests(
+        LEAKING
+        + """
+        @pytest.mark.perf_budget(memory_growth_per_call="500B")
+        def test_timed(perf_timer):
+            perf_timer(leak)
+        @pytest.mark.perf_budget(memory_growth_per_call="500B")
+        @pytest.mark.perf(rerun=True)
+        def test_body():
+            leak()
+        @pytest.mark.perf_budget(memory_growth_per_call="2kB")
+        def test_within(perf_timer):
+            perf_timer(leak)
+        @pytest.mark.perf_budget(memory_growth_per_call="500B")
+        def test_clean(perf_timer):
+            perf_timer(answer)
+    """
+    )
+    result = project.run()
+    result.assert_outcomes(failed=2, passed=2)
+    result.stdout.fnmatch_lines(["memory growth per call was 1.* kB, budget 500 B: leak leaks*"])
+    project.run("--perf-leaks").assert_outcomes(failed=2, passed=2)  # the budget allows it
+
+
+def test_growth_per_call_of_a_body_that_runs_once_is_refused_with_its_cure(
+    project: Project,
+) -> None:
+    project.tests("""
+        @pytest.mark.perf_budget(memory_growth_per_call="500B")
+        def test_x(): pass
+    """)
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*memory_growth_per_call takes many calls*rerun=True*"])
+
+
+def test_calls_that_search_for_a_leak_stay_within_the_bounds_of_the_user(
+    project: Project,
+) -> None:
+    project.tests(
+        LEAKING
+        + """
+        @pytest.mark.perf(max_calls=100)
+        @pytest.mark.perf_budget(memory_growth_per_call="500B", memory_peak="1MB")
+        def test_counted(perf_timer):
+            perf_timer(leak)
+            assert 80 < calls <= 100
+        @pytest.mark.perf(max_time="100ms", max_calls=1_000_000)
+        @pytest.mark.perf_budget(memory_growth_per_call="500B")
+        def test_clocked(perf_timer):
+            before = calls
+            perf_timer(lambda: (time.sleep(0.001), leak()))
+            assert calls - before <= 101
+    """
+    )
+    project.run().assert_outcomes(passed=2)
+    verdict = project.statuses()["test_counted"]["memory_growth_per_call"]
+    assert verdict == "undecided"
+
+
 def test_types_that_come_are_counted_where_asked_for(project: Project) -> None:
     project.tests("""
         class Message: pass

@@ -4,6 +4,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final, TypeVar, overload
 
 from pytest_agentperf.core.errors import UsageError
@@ -16,7 +17,7 @@ from pytest_agentperf.measure.memory.leak import Leak
 from pytest_agentperf.measure.memory.leakplan import LeakPlan
 from pytest_agentperf.measure.memory.leakrun import LeakRun
 from pytest_agentperf.measure.memory.sizes import size
-from pytest_agentperf.measure.monitors import Monitors
+from pytest_agentperf.measure.monitors import Monitors, Room
 from pytest_agentperf.measure.timings import name_of
 
 __all__ = ["ExtraCalls", "LeakCalls", "Metering", "PerfMemory"]
@@ -84,17 +85,25 @@ class ExtraCalls:
     ) -> None:
         self._metering, self._settings, self._metrics = metering, settings, metrics
 
-    def run(self, call: Callable[[], object]) -> None:
+    def run(self, call: Callable[[], object], room: Room) -> None:
         """Make calls of a sync function."""
-        with self._metering.block(self._settings):
-            for _ in range(self._settings.calls):
+        settings = self._within(room)
+        with self._metering.block(settings):
+            for _ in range(settings.calls):
                 call()
 
-    async def run_async(self, call: Callable[[], Awaitable[object]]) -> None:
+    async def run_async(self, call: Callable[[], Awaitable[object]], room: Room) -> None:
         """Make calls of an async function."""
-        with self._metering.block(self._settings):
-            for _ in range(self._settings.calls):
+        settings = self._within(room)
+        with self._metering.block(settings):
+            for _ in range(settings.calls):
                 await call()
+
+    def _within(self, room: Room) -> MeterSettings:
+        calls = self._settings.calls
+        return replace(
+            self._settings, calls=calls if room.calls is None else min(calls, room.calls)
+        )
 
     def miss(self, reason: str) -> None:
         """Take note that the calls were not made."""
@@ -110,18 +119,19 @@ class LeakCalls:
         metering: Gets the verdict, and fails the test on a leak.
         label: Of the timed calls.
         subject: What messages call them.
+        fails: Whether a leak fails the test, even where no budget does.
     """
 
-    def __init__(self, metering: Metering, label: str | None, subject: str) -> None:
-        self._metering, self._label, self._subject = metering, label, subject
+    def __init__(self, metering: Metering, label: str | None, subject: str, *, fails: bool) -> None:
+        self._metering, self._label, self._subject, self._fails = metering, label, subject, fails
 
-    def run(self, call: Callable[[], object]) -> None:
+    def run(self, call: Callable[[], object], room: Room) -> None:
         """Call a sync function until it can be told."""
-        self._note(LeakRun(call, self._subject).run())
+        self._note(LeakRun(call, self._subject, _plan_within(room)).run())
 
-    async def run_async(self, call: Callable[[], Awaitable[object]]) -> None:
+    async def run_async(self, call: Callable[[], Awaitable[object]], room: Room) -> None:
         """Call an async function until it can be told."""
-        self._note(await LeakRun(call, self._subject).run_async())
+        self._note(await LeakRun(call, self._subject, _plan_within(room)).run_async())
 
     def miss(self, reason: str) -> None:
         """Take note that the calls were not made."""
@@ -130,7 +140,7 @@ class LeakCalls:
 
     def _note(self, leak: Leak) -> None:
         self._metering.add(measured_leak(leak, self._label))
-        if leak.verdict in {"leak", "native growth"}:
+        if self._fails and leak.verdict in {"leak", "native growth"}:
             self._metering.leaking.append(str(leak))
 
 
@@ -270,6 +280,13 @@ class PerfMemory:
 
 
 _MOST_FRAMES: Final = 100
+
+
+def _plan_within(room: Room) -> LeakPlan:
+    plan = LeakPlan()
+    if room.calls is not None and room.calls < plan.needed:
+        plan = LeakPlan(calls=max(room.calls, 1))
+    return plan if room.seconds is None else replace(plan, max_time=room.seconds)
 
 
 def _is_async(func: Callable[..., Any]) -> bool:

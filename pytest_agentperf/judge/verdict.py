@@ -238,10 +238,11 @@ class _Case:
         is_round = self.measurement.looks or self.measurement.bound
         word = "round" if is_round else "call"
         counted = f"{calls} {word}" if calls == 1 else f"{calls} {word}s"
-        is_time = self.limit.metric.unit in {Unit.SECONDS, Unit.RATE}
-        if self.measurement.conditions and is_time:
+        metric = self.limit.metric
+        is_shared = metric.unit in {Unit.SECONDS, Unit.RATE} or metric.quantity.name == "rss_peak"
+        if self.measurement.conditions and is_shared:
             counted += f" beside {self.measurement.conditions}"
-        if self.measurement.monitors and self.limit.metric.quantity.name == "latency":
+        if self.measurement.monitors and metric.quantity.name == "latency":
             counted += f" under the {' and the '.join(self.measurement.monitors)}"
         return counted
 

@@ -143,6 +143,16 @@ def test_statistics_are_judged_by_their_value_alone() -> None:
             "throughput was 30/s, budget 50/s (9 calls beside 4 workers; here)",
         ),
         (
+            measured(samples={}, values={"rss_peak": 3e6}, calls=1, conditions="2 workers"),
+            limit("rss_peak", "2MB"),
+            "rss peak was 3 MB, budget 2 MB (1 call beside 2 workers; here)",
+        ),
+        (
+            measured(samples={}, values={"memory_peak": 3e6}, calls=1, conditions="2 workers"),
+            limit("memory_peak", "2MB"),
+            "memory peak was 3 MB, budget 2 MB (1 call; here)",
+        ),
+        (
             measured([0.2000001]),
             limit("latency", "200ms"),
             "max latency was 200.0001 ms, budget 200 ms (1 call; here)",

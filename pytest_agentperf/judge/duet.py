@@ -1,0 +1,31 @@
+"""The duet: base and head run in alternation on one machine, and what remains is the change.
+
+Bulej et al., Duet benchmarking: improving measurement accuracy in the cloud, ICPE 2020
+(arXiv:2001.05811); here the two alternate instead of running at once. A pair shares the state of
+the machine, which cancels in its difference: Student's paired t (Biometrika 6, 1908).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from pytest_agentperf.judge.shift import Shift, mean_of, variance_of
+
+__all__ = ["LEAST_PAIRS", "compare_pairs"]
+
+LEAST_PAIRS: Final = 2
+"""Pairs from which a variance can be told at all."""
+
+
+def compare_pairs(base: Sequence[float], head: Sequence[float]) -> Shift:
+    """Return the shift from *base* to *head*, whose values pair up by position.
+
+    Args:
+        base: One value per run, on an additive scale such as the logarithm of its median.
+        head: As many, of the runs beside those of the base; two at least.
+    """
+    differences = [after - before for before, after in zip(base, head, strict=True)]
+    pairs = len(differences)
+    return Shift(
+        mean_of(differences), variance_of(differences), float(pairs - 1), 1 / math.sqrt(pairs)
+    )

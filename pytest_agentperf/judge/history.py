@@ -1,0 +1,85 @@
+"""The test against history: does a new run lie where the earlier ones let expect it?
+
+Student's prediction interval for the mean of further observations (Hahn & Meeker, Statistical
+Intervals, 1991, section 4.8): the variance between runs comes from the history alone, because one
+new run knows nothing of its own.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from pytest_agentperf.judge.shift import Shift, mean_of, variance_of
+
+__all__ = ["LEAST_RUNS", "fit_slope", "predict", "predict_beside"]
+
+LEAST_RUNS: Final = 5
+"""Runs of history below which a test is new."""
+
+_STEEPEST: Final = 1.2
+# The reference is measured with about 1 % of noise of its own, which would flatten the slope or,
+# on a machine that never changes, make one up.
+_REFERENCE_VARIANCE: Final = 1e-4
+
+
+def predict(history: Sequence[float], head: Sequence[float]) -> Shift:
+    """Return the shift from *history* to *head*.
+
+    Args:
+        history: One value per earlier run, on an additive scale; two at least.
+        head: One per run of the head; one at least.
+    """
+    known = list(history)
+    return Shift(
+        mean_of(list(head)) - mean_of(known),
+        variance_of(known),
+        float(len(known) - 1),
+        math.sqrt(1 / len(known) + 1 / len(head)),
+    )
+
+
+def fit_slope(references: Sequence[float], values: Sequence[float]) -> float:
+    """Return how far *values* follow *references*: 1 wholly, 0 not at all.
+
+    Least squares with the known noise of the reference in the denominator, held within 0 and 1.2:
+    a test that waits does not follow the machine, and dividing it by a reference would add noise.
+    """
+    middle = mean_of(list(references))
+    spread = math.fsum((reference - middle) ** 2 for reference in references)
+    center = mean_of(list(values))
+    together = math.fsum(
+        (reference - middle) * (value - center)
+        for reference, value in zip(references, values, strict=True)
+    )
+    slope = together / (spread + len(references) * _REFERENCE_VARIANCE)
+    return min(max(slope, 0.0), _STEEPEST)
+
+
+def predict_beside(
+    history: Sequence[tuple[float, float]], head: Sequence[tuple[float, float]]
+) -> Shift:
+    """Return the shift from *history* to *head* after what the machine itself explains.
+
+    Args:
+        history: For each earlier run the logarithms of its reference workload and its value;
+            three at least.
+        head: The same for the runs of the head.
+    """
+    references = [reference for reference, _ in history]
+    slope = fit_slope(references, [value for _, value in history])
+    plain = predict(
+        [value - slope * reference for reference, value in history],
+        [value - slope * reference for reference, value in head],
+    )
+    runs, middle = len(history), mean_of(references)
+    spread = math.fsum((reference - middle) ** 2 for reference in references)
+    away = mean_of([reference for reference, _ in head]) - middle
+    # One degree of freedom paid for the slope, and its error grows with the distance (Hahn &
+    # Meeker, the interval for a regression).
+    lever = away * away / (spread + runs * _REFERENCE_VARIANCE)
+    return Shift(
+        plain.mean,
+        plain.variance * (runs - 1) / (runs - 2),
+        float(runs - 2),
+        math.sqrt(plain.width**2 + lever),
+    )

@@ -26,8 +26,9 @@ def find_cut(runs: Sequence[Run]) -> float:
     floor = min(run.latencies[_rank_of(len(run.latencies))[0]] / run.scale for run in runs)
     highest: list[float] = []
     for run in runs:
-        first = bisect_left(run.latencies, floor * run.scale * (1 - 1e-12))
-        highest += [latency / run.scale for latency in run.latencies[first:]]
+        scale = run.scale
+        first = bisect_left(run.latencies, floor * scale * (1 - 1e-12))
+        highest += [latency / scale for latency in run.latencies[first:]]
     highest.sort()
     calls = sum(len(run.latencies) for run in runs)
     low, part = _rank_of(calls)

@@ -8,7 +8,7 @@ clock. The unit of evidence is the run, never the call.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 from pytest_agentperf.judge.comparison import (
     STANDARD,
@@ -32,6 +32,15 @@ __all__ = ["compare_duet", "compare_history", "history_priors"]
 
 _LEAST_COMMON: Final = 5
 _MOST_TESTS: Final = 0.9
+_RED_WAYS: Final = 2
+
+
+class Chances(NamedTuple):
+    """How likely what was seen is without a change."""
+
+    slower: float
+    tail: float
+    faster: float
 
 
 def compare_duet(
@@ -55,11 +64,10 @@ def compare_duet(
     paired = {name: of_pairs(base[name], head[name]) for name in obstacles if not obstacles[name]}
     priors = fit_priors(paired.values())
     found = {name: one.shrunk(priors) for name, one in paired.items()}
-    slower = adjust_holm([one.latency.p_above for one in found.values()])
-    faster = adjust_holm([one.latency.p_below for one in found.values()])
+    chances = _holm([_chances(one) for one in found.values()])
     judged = {
-        name: _judge(name, one, (above, below), rule, len(found), looks)
-        for (name, one), above, below in zip(found.items(), slower, faster, strict=True)
+        name: _judge(name, one, adjusted, rule, len(found), looks)
+        for (name, one), adjusted in zip(found.items(), chances, strict=True)
     }
     return _gather(obstacles, judged, found.values(), rule)
 
@@ -93,7 +101,7 @@ def compare_history(
     found = {name: one.shrunk(priors) for name, one in raw.items()}
     count = tests or len(found)
     judged = {
-        name: _judge(name, one, _bonferroni(one.latency, count), rule, count, 1)
+        name: _judge(name, one, _bonferroni(_chances(one), count), rule, count, 1)
         for name, one in found.items()
     }
     return _gather(obstacles, judged, found.values(), rule, known)
@@ -135,21 +143,38 @@ def _history_obstacle(
     return Outcome.NEW if len(alike) < LEAST_RUNS else None
 
 
-def _bonferroni(shift: Shift, tests: int) -> tuple[float, float]:
-    return adjust_bonferroni(shift.p_above, tests), adjust_bonferroni(shift.p_below, tests)
+def _chances(evidence: Evidence) -> Chances:
+    tail = evidence.tail.shift.p_above if evidence.tail else 1.0
+    return Chances(evidence.latency.p_above, tail, evidence.latency.p_below)
+
+
+def _holm(chances: Sequence[Chances]) -> list[Chances]:
+    """Return *chances* as they count among all: medians and tails can both turn a test red."""
+    slower = adjust_holm([one.slower for one in chances] + [one.tail for one in chances])
+    faster = adjust_holm([one.faster for one in chances])
+    return list(map(Chances, slower, slower[len(chances) :], faster))
+
+
+def _bonferroni(chances: Chances, tests: int) -> Chances:
+    """Return *chances* as they count among those of *tests* tests that are judged elsewhere."""
+    return Chances(
+        adjust_bonferroni(chances.slower, _RED_WAYS * tests),
+        adjust_bonferroni(chances.tail, _RED_WAYS * tests),
+        adjust_bonferroni(chances.faster, tests),
+    )
 
 
 def _judge(
     name: str,
     evidence: Evidence,
-    adjusted: tuple[float, float],
+    adjusted: Chances,
     rule: Rule,
     tests: int,
     looks: int,
 ) -> Comparison:
     """Return the verdict on one test; *adjusted* are its p-values for slower and for faster."""
     latency = _latency_change(evidence, adjusted, rule, tests, looks)
-    tail = _tail_change(evidence, rule, looks)
+    tail = _tail_change(evidence, adjusted.tail, rule, looks)
     counts = tuple(compare_counts(evidence, rule, tests, looks))
     is_broken = (tail and tail.is_regressed) or any(count.is_regressed for count in counts)
     outcome = Outcome.REGRESSED if is_broken else _outcome(latency, rule, looks)
@@ -160,21 +185,26 @@ def _judge(
         latency,
         tail,
         counts,
-        _is_flagged(evidence.latency, rule) or bool(tail and tail.is_flagged),
+        outcome is not Outcome.REGRESSED
+        and (
+            outcome is Outcome.UNDECIDED
+            or _is_flagged(evidence.latency, rule)
+            or bool(tail and tail.is_flagged)
+        ),
     )
 
 
 def _latency_change(
-    evidence: Evidence, adjusted: tuple[float, float], rule: Rule, tests: int, looks: int
+    evidence: Evidence, adjusted: Chances, rule: Rule, tests: int, looks: int
 ) -> LatencyChange:
     shift, is_slower = evidence.latency, evidence.latency.mean >= 0
-    level = min(rule.test_level, rule.suite_level / tests) / looks
+    level = min(rule.test_level, rule.suite_level / (_RED_WAYS * tests)) / looks
     return LatencyChange(
         base=evidence.base_median,
         head=evidence.head_median,
         shift=shift,
         p=shift.p_above if is_slower else shift.p_below,
-        adjusted=adjusted[0] if is_slower else adjusted[1],
+        adjusted=adjusted.slower if is_slower else adjusted.faster,
         detectable=math.expm1(shift.detectable(level, rule.least_shift)),
         runs=len(evidence.base),
         calls=min(run.calls for run in (*evidence.base, *evidence.head)),
@@ -196,16 +226,19 @@ def _outcome(change: LatencyChange, rule: Rule, looks: int) -> Outcome:
     return Outcome.UNCHANGED
 
 
-def _tail_change(evidence: Evidence, rule: Rule, looks: int) -> TailChange | None:
+def _tail_change(
+    evidence: Evidence, adjusted: float, rule: Rule, looks: int
+) -> TailChange | None:
     tail = evidence.tail
     if tail is None:
         return None
     p, is_large = tail.shift.p_above, tail.head > rule.tail_factor * tail.base
+    is_sure = p < rule.tail_level / looks and adjusted < rule.suite_level / looks
     return TailChange(
         tail.base,
         tail.head,
         p,
-        is_regressed=is_large and p < rule.tail_level / looks,
+        is_regressed=is_large and is_sure,
         is_flagged=is_large and p < rule.flag_level,
     )
 

@@ -168,7 +168,7 @@ class Comparison:
         latency: The medians; None where nothing was compared.
         tail: The slow calls; None where no latencies were kept.
         counts: By quantity, those that both sides have.
-        is_flagged: Whether it may be a regression that more runs would show.
+        is_open: Whether it may be a regression that more runs would show.
     """
 
     name: str
@@ -177,7 +177,7 @@ class Comparison:
     latency: LatencyChange | None = None
     tail: TailChange | None = None
     counts: tuple[CountChange, ...] = ()
-    is_flagged: bool = False
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

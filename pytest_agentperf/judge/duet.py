@@ -10,11 +10,19 @@ from collections.abc import Sequence
 from typing import Final
 
 from pytest_agentperf.judge.shift import Shift, mean_of, variance_of
+from pytest_agentperf.judge.shrinkage import LEAST_TESTS
 
-__all__ = ["LEAST_PAIRS", "compare_pairs"]
+__all__ = ["compare_pairs", "planned_pairs"]
 
-LEAST_PAIRS: Final = 2
-"""Pairs from which a variance can be told at all."""
+_PAIRS: Final = (5, 10, 20, 40)
+
+
+def planned_pairs(tests: int) -> tuple[int, ...]:
+    """Return after how many pairs a duet of *tests* tests is judged, those left open further on.
+
+    Few tests have no variance to share and begin with 10 pairs.
+    """
+    return _PAIRS if tests >= LEAST_TESTS else _PAIRS[1:]
 
 
 def compare_pairs(base: Sequence[float], head: Sequence[float]) -> Shift:

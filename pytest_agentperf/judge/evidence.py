@@ -19,11 +19,26 @@ Compare: TypeAlias = Callable[[Sequence[float], Sequence[float]], Shift]
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """Shares of slow calls on both sides, and the shift between them."""
+    """Shares of slow calls on both sides, and the shift between them.
+
+    Attributes:
+        base: Mean over the runs.
+        head: Mean over the runs.
+        shift: Of their arcsines.
+        least_variance: What chance alone adds to one run, or one pair.
+    """
 
     base: float
     head: float
     shift: Shift
+    least_variance: float
+
+    def shrunk(self, prior: Prior | None) -> "Tail":
+        """Return this with its variance drawn to that of the suite, or held above chance's."""
+        if prior:
+            return replace(self, shift=self.shift.shrunk(prior))
+        variance = max(self.shift.variance, self.least_variance)
+        return replace(self, shift=replace(self.shift, variance=variance))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +78,7 @@ class Evidence:
 
     def shrunk(self, priors: "Priors") -> "Evidence":
         """Return this evidence with its variances drawn towards those of the suite."""
-        tail = self.tail and replace(self.tail, shift=self.tail.shift.shrunk(priors.tail))
+        tail = self.tail and self.tail.shrunk(priors.tail)
         return replace(self, latency=self.latency.shrunk(priors.latency), tail=tail)
 
 
@@ -113,4 +128,8 @@ def _tail(base: Sequence[Run], head: Sequence[Run], compare: Compare) -> Tail | 
         return None
     cut = find_cut(base)
     before, after = shares_above(base, cut), shares_above(head, cut)
-    return Tail(mean_of(before), mean_of(after), compare(arcsines(before), arcsines(after)))
+    calls = min(len(run.latencies) for run in (*base, *head))
+    # The variance of the arcsine of a binomial share; a pair has two of them.
+    least = (2 if compare is compare_pairs else 1) / (4 * calls)
+    shift = compare(arcsines(before), arcsines(after))
+    return Tail(mean_of(before), mean_of(after), shift, least)

@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Prior", "digamma", "fit_prior", "shrink", "trigamma", "trigamma_inverse"]
+__all__ = ["LEAST_TESTS", "Prior", "digamma", "fit_prior", "shrink", "trigamma", "trigamma_inverse"]
 
-_LEAST_TESTS: Final = 5
+LEAST_TESTS: Final = 5
+"""Tests from which on a suite shares its variance."""
+
 _FAR: Final = 10.0
 _EXACT_TO: Final = 1e-10
 
@@ -40,7 +42,7 @@ def fit_prior(variances: Iterable[tuple[float, float]]) -> Prior | None:
     """
     known = list(variances)
     middle = sorted(variance for variance, _ in known)[len(known) // 2] if known else 0.0
-    if len(known) < _LEAST_TESTS or middle <= 0:
+    if len(known) < LEAST_TESTS or middle <= 0:
         return None
     # A variance of 0 has no logarithm; it may come from a coarse clock.
     logs = [

@@ -53,7 +53,8 @@ def compare_duet(
         head: Runs of the head, two or more; another test may have another number.
         rule: What makes a change a regression.
         looks: How often this comparison may be made, with more pairs for what is still flagged;
-            the chance of a false alarm is shared among them (Bonferroni).
+            the chance of a false alarm is shared among them (Bonferroni). `followed_by` joins
+            a look to the one before.
 
     Raises:
         ValueError: A test has fewer runs on one side than on the other.

@@ -56,7 +56,7 @@ class Rule:
     test_level: float = 0.005
     tail_level: float = 0.002
     tail_factor: float = 1.5
-    flag_level: float = 0.10
+    flag_level: float = 0.20
     flag_change: float = 0.03
     coarsest: float = 0.25
 
@@ -212,3 +212,18 @@ class SuiteComparison:
     def having(self, outcome: Outcome) -> tuple[Comparison, ...]:
         """Return the comparisons that came to *outcome*."""
         return tuple(test for test in self.tests if test.outcome is outcome)
+
+    @property
+    def open_tests(self) -> tuple[str, ...]:
+        """The tests that more pairs, or a duet after a history, should look at."""
+        return tuple(test.name for test in self.tests if test.is_open)
+
+    def followed_by(self, later: "SuiteComparison") -> "SuiteComparison":
+        """Return the verdicts of *later* on what was open here, and those of here on the rest.
+
+        What is decided stays decided: runs of other tests, which *later* has more of, could move
+        a verdict that lies close to its bar.
+        """
+        judged = {test.name: test for test in later.tests}
+        tests = (judged.get(test.name, test) if test.is_open else test for test in self.tests)
+        return SuiteComparison(tuple(tests), self.common)

@@ -10,11 +10,12 @@ layout, hash seed) and the call contribute: session + process + drift within the
 0.95) + normal noise + now and then an outlier. The two processes of a pair follow each other.
 """
 
+import functools
 import math
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,7 +25,7 @@ import pytest
 from tabulate import tabulate
 
 from pytest_agentperf.judge.compare import compare_duet, compare_history
-from pytest_agentperf.judge.comparison import Comparison, Outcome
+from pytest_agentperf.judge.comparison import Comparison, Outcome, SuiteComparison
 from pytest_agentperf.judge.duet import planned_pairs
 from pytest_agentperf.judge.runs import Run
 from pytest_agentperf.judge.studentt import incomplete_beta
@@ -71,6 +72,7 @@ class Change:
 
 Changes: TypeAlias = Mapping[int, Change]
 Runs: TypeAlias = dict[str, list[Run]]
+Compare: TypeAlias = Callable[[Runs, Runs], SuiteComparison]
 
 
 class Machine:
@@ -260,52 +262,51 @@ def upper_bound(hits: int, trials: int) -> float:
     return high
 
 
-def judge_duet(base: Runs, head: Runs, looks: int, *, is_suite: bool) -> dict[str, Comparison]:
+def judge_each(compare: Compare, base: Runs, head: Runs, *, is_suite: bool) -> SuiteComparison:
     """Return the verdicts on one suite, or on each test as a suite of its own."""
-    parts = [(base, head)] if is_suite else [({n: base[n]}, {n: head[n]}) for n in head]
-    judged = [compare_duet(*part, looks=looks) for part in parts]
-    return {test.name: test for suite in judged for test in suite.tests}
+    if is_suite:
+        return compare(base, head)
+    alone = [compare({name: base[name]}, {name: head[name]}) for name in head]
+    return SuiteComparison(tuple(suite.tests[0] for suite in alone))
 
 
 def run_duet(
     machine: Machine, design: Design, changes: Changes, tests: Sequence[int]
-) -> tuple[dict[str, Comparison], int]:
+) -> tuple[SuiteComparison, int]:
     """Return the verdicts on *tests* and how many pairs they took altogether."""
     base: Runs = {str(test): [] for test in tests}
     head: Runs = {str(test): [] for test in tests}
-    judged: dict[str, Comparison] = {}
-    waiting, made, spent = list(tests), 0, 0
+    verdicts, waiting, made, spent = None, list(tests), 0, 0
     plan = planned_pairs(len(tests) if machine.is_suite else 1)[: design.looks]
+    compare = functools.partial(compare_duet, looks=len(plan))
     for pairs in plan:
         more_base, more_head = machine.pairs(pairs - made, design.calls, changes, waiting)
         spent, made = spent + (pairs - made) * len(waiting), pairs
         for name in more_base:
             base[name] += more_base[name]
             head[name] += more_head[name]
-        judged = judge_duet(base, head, len(plan), is_suite=machine.is_suite)
-        waiting = [int(name) for name, test in judged.items() if test.is_open]
-        waiting = [test for test in waiting if len(base[str(test)]) == made]
+        look = judge_each(compare, base, head, is_suite=machine.is_suite)
+        verdicts = verdicts.followed_by(look) if verdicts else look
+        waiting = [int(name) for name in verdicts.open_tests]
         if not waiting:
             break
-    return judged, spent
+    assert verdicts
+    return verdicts, spent
 
 
-def run_once(
-    machine: Machine, design: Design, changes: Changes
-) -> tuple[dict[str, Comparison], int]:
+def run_once(machine: Machine, design: Design, changes: Changes) -> tuple[SuiteComparison, int]:
     """Return the verdicts of one comparison and how many pairs they took altogether."""
     if not design.history:
         return run_duet(machine, design, changes, range(TESTS))
-    known, head = machine.history(design.history, 100, changes, has_reference=design.has_reference)
-    parts = [(known, head)] if machine.is_suite else [({n: known[n]}, {n: head[n]}) for n in head]
-    first = {test.name: test for part in parts for test in compare_history(*part).tests}
-    flagged = [
-        int(name)
-        for name, test in first.items()
-        if test.is_open or test.outcome is Outcome.REGRESSED
-    ]
-    second, pairs = run_duet(machine, design, changes, flagged) if flagged else ({}, 0)
-    return {**first, **second}, pairs
+    runs = machine.history(design.history, 100, changes, has_reference=design.has_reference)
+    first = judge_each(compare_history, *runs, is_suite=machine.is_suite)
+    waiting = [int(test.name) for test in first.tests if test.outcome is Outcome.REGRESSED]
+    waiting = sorted({*waiting, *map(int, first.open_tests)})
+    if not waiting:
+        return first, 0
+    second, spent = run_duet(machine, design, changes, waiting)
+    confirmed = {test.name: test for test in (*first.tests, *second.tests)}
+    return SuiteComparison(tuple(confirmed.values())), spent
 
 
 def tally(regime: str, design: Design, change: Change | None, *, is_suite: bool) -> Tally:
@@ -320,8 +321,10 @@ def tally(regime: str, design: Design, change: Change | None, *, is_suite: bool)
         machine.next_suite()
         first = number * changed % TESTS
         counted = range(first, first + changed) if change else range(TESTS)
-        judged, pairs = run_once(machine, design, dict.fromkeys(counted, change) if change else {})
-        found.add([judged[str(test)] for test in counted], pairs)
+        verdicts, pairs = run_once(
+            machine, design, dict.fromkeys(counted, change) if change else {}
+        )
+        found.add([test for test in verdicts.tests if int(test.name) in counted], pairs)
     return found
 
 

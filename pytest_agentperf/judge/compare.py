@@ -33,6 +33,7 @@ __all__ = ["compare_duet", "compare_history", "history_priors"]
 _LEAST_COMMON: Final = 5
 _MOST_TESTS: Final = 0.9
 _RED_WAYS: Final = 2
+_LEAST_PAIRS: Final = 2
 
 
 class Chances(NamedTuple):
@@ -57,10 +58,11 @@ def compare_duet(
             a look to the one before.
 
     Raises:
-        ValueError: A test has fewer runs on one side than on the other.
+        ValueError: A test has fewer runs on one side than on the other, or one pair only.
     """
     obstacles = {
-        name: _duet_obstacle(base.get(name, ()), head.get(name, ())) for name in {**head, **base}
+        name: _duet_obstacle(name, base.get(name, ()), head.get(name, ()))
+        for name in {**head, **base}
     }
     paired = {name: of_pairs(base[name], head[name]) for name in obstacles if not obstacles[name]}
     priors = fit_priors(paired.values())
@@ -120,10 +122,15 @@ def _alike(history: Sequence[Run], run: Run) -> list[Run]:
     return [known for known in history if (known.environment, known.body) == key]
 
 
-def _duet_obstacle(base: Sequence[Run], head: Sequence[Run]) -> Outcome | None:
+def _duet_obstacle(name: str, base: Sequence[Run], head: Sequence[Run]) -> Outcome | None:
     """Return why the two sides cannot be compared, or None where they can."""
     if not base or not head:
         return Outcome.GONE if base else Outcome.NEW
+    if len(base) != len(head) or len(base) < _LEAST_PAIRS:
+        raise ValueError(
+            f"duet of {name}: got {len(base)} runs of the base and {len(head)} of the head;"
+            f" expected pairs, {_LEAST_PAIRS} at least; leave out what has no partner"
+        )
     if len({run.environment for run in (*base, *head)}) > 1:
         return Outcome.OTHER_ENVIRONMENT
     if len({run.body for run in (*base, *head)}) > 1:
@@ -221,15 +228,14 @@ def _outcome(change: LatencyChange, rule: Rule, looks: int) -> Outcome:
             return Outcome.REGRESSED if is_slower else Outcome.FASTER
         if is_slower:
             return Outcome.UNDECIDED
-    is_coarse = not rule.allows(1 + change.detectable, change.base)
-    if is_coarse and change.detectable > rule.coarsest:
-        return Outcome.UNDECIDED
-    return Outcome.UNCHANGED
+    # What could show no change to speak of, and does not exclude one either, decides nothing.
+    is_coarse = change.detectable > rule.coarsest
+    is_coarse = is_coarse and not rule.allows(1 + change.detectable, change.base)
+    is_excluded = change.interval[1] <= 1 + rule.tolerance
+    return Outcome.UNDECIDED if is_coarse and not is_excluded else Outcome.UNCHANGED
 
 
-def _tail_change(
-    evidence: Evidence, adjusted: float, rule: Rule, looks: int
-) -> TailChange | None:
+def _tail_change(evidence: Evidence, adjusted: float, rule: Rule, looks: int) -> TailChange | None:
     tail = evidence.tail
     if tail is None:
         return None

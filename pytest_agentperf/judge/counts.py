@@ -12,9 +12,7 @@ from pytest_agentperf.judge.shift import mean_of
 __all__ = ["compare_counts"]
 
 
-def compare_counts(
-    evidence: Evidence, rule: Rule, tests: int, looks: int
-) -> Iterator[CountChange]:
+def compare_counts(evidence: Evidence, rule: Rule, tests: int, looks: int) -> Iterator[CountChange]:
     """Yield the change of every count that all runs of *evidence* have.
 
     Args:

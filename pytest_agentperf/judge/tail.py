@@ -45,13 +45,9 @@ def _rank_of(calls: int) -> tuple[int, float]:
 
 def shares_above(runs: Sequence[Run], cut: float) -> list[float]:
     """Return for each of *runs* the share of its calls longer than *cut* times its median."""
-    return [
-        1 - bisect_right(run.latencies, cut * run.scale) / len(run.latencies) for run in runs
-    ]
+    return [1 - bisect_right(run.latencies, cut * run.scale) / len(run.latencies) for run in runs]
 
 
 def arcsines(shares: Sequence[float]) -> list[float]:
     """Return *shares* on the scale on which they are compared."""
     return [math.asin(math.sqrt(share)) for share in shares]
-
-

@@ -153,10 +153,10 @@ class Machine:
 
     def _apply(self, logs: Array, changes: Changes, tests: Sequence[int]) -> None:
         """Change *logs*, (tests, runs, calls), in place."""
-        for own, test in zip(logs, tests, strict=True):
+        for place, test in enumerate(tests):
             if test in changes:
-                own += math.log(changes[test].factor)
-                own += math.log(2) * (self.random.random(own.shape) < changes[test].doubled)
+                doubled = self.random.random(logs[place].shape) < changes[test].doubled
+                logs[place] += math.log(changes[test].factor) + math.log(2) * doubled
 
     def _runs(
         self, tests: Sequence[int], logs: Array, references: Array | None = None
@@ -186,8 +186,10 @@ QUIET, CI, LIVE = ("quiet", "vm", "ci", "hetero"), ("ci",), ("live",)
 def seed() -> int:
     """Return the number of the commit that is measured."""
     program = ["git", "rev-parse", "HEAD"]
-    head = subprocess.run(program, capture_output=True, text=True, cwd=Path(__file__).parent)
-    return int(head.stdout[:12] or "0", 16)
+    head = subprocess.run(
+        program, capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+    )
+    return int(head.stdout[:12], 16)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,9 +54,7 @@ def test_share_does_not_see_that_all_calls_got_slower() -> None:
 
 
 def test_arcsines_are_those_of_the_roots() -> None:
-    assert arcsines([0, 0.25, 0.5, 1]) == pytest.approx(
-        [0, math.pi / 6, math.pi / 4, math.pi / 2]
-    )
+    assert arcsines([0, 0.25, 0.5, 1]) == pytest.approx([0, math.pi / 6, math.pi / 4, math.pi / 2])
 
 
 def test_run_of_a_coarse_clock_has_a_scale() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pytest_agentperf.judge.compare import compare_duet, compare_history, history_priors
 from pytest_agentperf.judge.comparison import Comparison, Outcome, Rule, SuiteComparison
 from pytest_agentperf.judge.runs import Count, Run
+from pytest_agentperf.judge.shrinkage import digamma
 
 # Deviations of five pairs that add up to nothing; their own deviation is 1.
 DEVIATIONS = [d / math.sqrt(2.5) for d in (-2.0, -1.0, 0.0, 1.0, 2.0)]
@@ -76,9 +77,11 @@ def test_level_of_the_suite_is_shared_by_medians_and_tails_of_all_tests(
     others: int, expected: Outcome
 ) -> None:
     # All are equally noisy, 4 degrees of freedom each: P(T > 2.95) = .0040 of 20 and .0022 of 68,
-    # which must be below 5 % over 2 x 5 tests and over 2 x 17.
-    base, head = ({"t": side} for side in steady(1.2, 2.95))
-    noise = math.log(1.2) / 2.95 * math.sqrt(5) / 2
+    # which must be below 5 % over 2 x 5 tests and over 2 x 17. The moments of log variance take
+    # five equal variances for 1.31 times as large, exp(log 2 - digamma(2)).
+    t = 2.95 * math.sqrt(math.exp(math.log(2) - digamma(2)))
+    base, head = ({"t": side} for side in steady(1.2, t))
+    noise = math.log(1.2) / t * math.sqrt(5) / 2
     for i in range(others):
         base[f"t{i}"], head[f"t{i}"] = runs(noise=noise), runs(noise=noise)[::-1]
     found = compare_duet(base, head).tests[0]

@@ -14,6 +14,7 @@ import functools
 import math
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from tabulate import tabulate
 from pytest_agentperf.judge.compare import compare_duet, compare_history
 from pytest_agentperf.judge.comparison import Comparison, Outcome, SuiteComparison
 from pytest_agentperf.judge.duet import planned_pairs
-from pytest_agentperf.judge.runs import Run
+from pytest_agentperf.judge.runs import Count, Run
 from pytest_agentperf.judge.studentt import incomplete_beta
 
 TRIALS = int(os.environ.get("AGENTPERF_TRIALS", "6000"))
@@ -383,3 +384,43 @@ def bench_peer_with_one_number(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print(f"\nmean:5%, 50 calls a side, noise 0.3: unchanged {np.mean(head > 1.05 * base):.0%}"
               f" red, +10 % {np.mean(1.1 * head > 1.05 * base):.0%} red")  # fmt: skip
+
+
+COLLECT = """
+import sys, time, pytest
+
+class Watch:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self):
+        began = time.perf_counter()
+        yield
+        print("seconds", time.perf_counter() - began)
+
+options = ["--collect-only", "-qqq", "-p", "no:cacheprovider", sys.argv[1]]
+assert pytest.main(options, plugins=[Watch()]) == 0
+"""
+
+
+@pytest.mark.parametrize("repeat", range(5))
+def bench_judging_beside_collecting(
+    tmp_path: Path, record_ratio: Callable[[str, str, float], None], repeat: int
+) -> None:
+    random = np.random.default_rng([seed(), repeat])
+    counts = {"tool_calls": Count(3, 3, 3), "tokens_per_call": Count(900, 1000, 1100)}
+
+    def runs(count: int) -> list[Run]:
+        rows = np.sort(random.lognormal(-4, 0.1, (count, 200))).tolist()
+        return [Run(row[100], 200, tuple(row), counts, reference=0.05) for row in rows]
+
+    names = [f"test_{number}" for number in range(1000)]
+    history, head = ({name: runs(count) for name in names} for count in (20, 1))
+    body = "(perf_timer):\n    perf_timer(sum, [1, 2])\n\n\n"
+    (tmp_path / "test_many.py").write_text("".join(f"def {name}{body}" for name in names))
+    program = [sys.executable, "-c", COLLECT, str(tmp_path)]
+    collected = subprocess.run(program, capture_output=True, text=True, check=True, cwd=tmp_path)
+    began = time.perf_counter()
+    compare_history(history, head)
+    judging = time.perf_counter() - began
+    collecting = float(collected.stdout.split("seconds ")[1].split()[0])
+    record_ratio("judging 1,000 tests with 20 runs / collecting them", "< 1", judging / collecting)
+    record_ratio("judging, seconds", "shown", judging)

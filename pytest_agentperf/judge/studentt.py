@@ -59,6 +59,7 @@ def _density(t: float, df: float) -> float:
     return math.exp(scale - (df + 1) / 2 * math.log1p(t * t / df))
 
 
+@functools.lru_cache(maxsize=4096)  # both tails of a t ask for the same
 def incomplete_beta(a: float, b: float, x: float) -> float:
     """Return the regularized incomplete beta function I_x(a, b).
 

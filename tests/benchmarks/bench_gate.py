@@ -2,8 +2,9 @@
 
 A trial is a test that was judged: one of a suite of 50 that share their variance although they are
 not equally noisy, or one that stands alone. `AGENTPERF_TRIALS` sets how many unchanged ones there
-are in each cell; the default of 20,000 takes about five minutes on one core. The seed comes from
-the commit, so that a number can be repeated and another commit rolls other dice.
+are in each row; the default of 6,000 takes about five minutes on a free core, and 20,000 a quarter
+of an hour. The seed comes from the commit, so that a number can be repeated and another commit
+rolls other dice.
 
 The logarithm of a latency is the sum of what the session (machine, hour), the process (memory
 layout, hash seed) and the call contribute: session + process + drift within the run (AR(1) with

@@ -88,7 +88,7 @@ class Watch:
         traceback: TracebackType | None,
     ) -> None:
         self._context.monitors.leave(self)
-        self.pause()
+        self._loop_watch.stop()
         self._ledger.stop()
         self._recorder.stop()
         leaks: tuple[Leak, ...] | None = None
@@ -134,7 +134,7 @@ class Watch:
 
     def pause(self) -> None:
         """Stop to watch the event loop: timed rounds begin."""
-        self._loop_watch.stop()
+        self._loop_watch.stop(quiet=True)
 
     def resume(self) -> None:
         """Watch the event loop again."""

@@ -174,9 +174,16 @@ class Meter:
         """Whether the system tells why a thread does not run."""
         return self._loop.is_known and self._clock_id is not None
 
-    def start(self) -> None:
-        """Begin to listen to the collector."""
+    def start(self, watchdog: int = 0) -> None:
+        """Begin to listen to the collector.
+
+        Args:
+            watchdog: The native id of the watchdog's thread, which may have served other watches;
+                0 where it is about to begin.
+        """
         self._collector.start()
+        if watchdog:
+            self._watchdog = StatisticsFile(watchdog)
 
     def stop(self) -> None:
         """Listen no more, and close the files."""
@@ -192,10 +199,11 @@ class Meter:
             How long the calling thread waited for a processor since last time, and its turns.
         """
         self._loop.read()
+        before = self._watchdog.last if self._watchdog else ThreadStatistics()
         if self._watchdog is None:
-            self._watchdog, before = StatisticsFile(), ThreadStatistics()  # all since it began
-        else:
-            before = self._watchdog.last
+            if threading.get_ident() == self._ident:
+                return 0.0, 0  # the last look, by the loop's own thread, and there was no other
+            self._watchdog = StatisticsFile()
         now = self._watchdog.read()
         return now.run_delay - before.run_delay, now.turns - before.turns
 
@@ -206,20 +214,23 @@ class Meter:
             cpu=cpu,
             run_delay=self._loop.last.run_delay,
             turns=self._loop.last.turns,
-            others=time.process_time() - cpu - self._of_watchdog(),
+            others=time.process_time() - cpu - self._of_watchdog,
             gc=self._collector.seconds,
             starved=self.starved,
             surely_starved=self.surely_starved,
             asleep=_suspended(),
         )
 
+    @property
     def _of_watchdog(self) -> float:
-        """Return the processor time of the calling thread, unless it is the loop's itself."""
-        return 0.0 if threading.get_ident() == self._ident else time.thread_time()
+        return self._watchdog.last.cpu if self._watchdog else 0.0
 
 
 class StatisticsFile:
-    """The file of Linux on the thread that opens it; elsewhere everything is 0.
+    """The file of Linux on a thread; elsewhere everything is 0.
+
+    Args:
+        native_id: Of the thread; by default, the one that opens it.
 
     Attributes:
         last: What was read last.
@@ -228,11 +239,11 @@ class StatisticsFile:
 
     __slots__ = ("_file", "is_known", "last")
 
-    def __init__(self) -> None:
+    def __init__(self, native_id: int = 0) -> None:
         self.last = ThreadStatistics()
         self.is_known = True
         self._file: int | None = None
-        path = f"/proc/self/task/{threading.get_native_id()}/schedstat"
+        path = f"/proc/self/task/{native_id or threading.get_native_id()}/schedstat"
         with suppress(OSError):
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         # A kernel that does not count says "0 0 0".

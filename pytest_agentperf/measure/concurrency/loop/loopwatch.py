@@ -3,10 +3,8 @@
 
 import _thread
 import asyncio
-import os
-from contextlib import suppress
-from queue import Empty, SimpleQueue
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from pytest_agentperf.core.clock import REAL_TIME, Clock
 from pytest_agentperf.core.sample import Sample
@@ -14,7 +12,9 @@ from pytest_agentperf.measure.concurrency.loop.attribution import NOT_LINUX, Met
 from pytest_agentperf.measure.concurrency.loop.blocking import Blocking, BlockLog
 from pytest_agentperf.measure.concurrency.loop.handles import HandleTimer
 from pytest_agentperf.measure.concurrency.loop.loops import ObservedLoop, running_loop
-from pytest_agentperf.measure.concurrency.loop.watchdog import Watchdog
+from pytest_agentperf.measure.concurrency.loop.watchdog import TICK, Watchdog
+from pytest_agentperf.measure.concurrency.loop.watchthread import WatchThread, waiting_thread
+from pytest_agentperf.measure.concurrency.origins import off_the_loop
 
 __all__ = ["DEAD_BAND", "LoopWatch"]
 
@@ -31,6 +31,7 @@ TIMER_REPLACED: Final = (
 )
 
 _PATIENCE: Final = 1.0
+_T = TypeVar("_T")
 
 
 class LoopWatch:
@@ -60,7 +61,7 @@ class LoopWatch:
         self._blocks: list[Blocking] = []
         self._blocks_read = 0
         self._notes: dict[str, None] = {}
-        self._thread: _WatchThread | None = None
+        self._looking: _Looking | None = None
 
     def start(self) -> None:
         """Watch the loop that runs here, from this moment on; goes on after a `stop`.
@@ -68,7 +69,7 @@ class LoopWatch:
         Raises:
             UsageError: No event loop runs on this thread.
         """
-        if self._thread is None:
+        if self._looking is None:
             loop = running_loop()
             timer = loop.timer(self._threshold, self._clock) if self._exact else None
             meter = Meter()
@@ -76,15 +77,20 @@ class LoopWatch:
             watchdog = Watchdog(
                 loop, meter, self._threshold, self._clock, self._log, self.lag, timer
             )
-            self._thread = _WatchThread(loop, meter, watchdog, timer)
-            self._thread.start()
+            self._looking = _Looking(loop, meter, watchdog, timer)
+            self._looking.start(min(TICK, self._threshold / 2))
 
-    def stop(self) -> None:
-        """Watch no more. Waits for the thread, which takes microseconds, and never for the loop."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.stop(self._clock())
-            for note in thread.notes:
+    def stop(self, *, quiet: bool = False) -> None:
+        """Watch no more. Waits for a look that is under way, and never for the loop.
+
+        Args:
+            quiet: Whether to wait until the thread rests, some microseconds, so that it never asks
+                for the GIL while what comes next is timed.
+        """
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.stop(self._clock(), quiet=quiet)
+            for note in looking.notes:
                 self._notes[note] = None
 
     @property
@@ -136,12 +142,11 @@ class LoopWatch:
             self._notes[NOT_TIMED] = None
 
 
-class _WatchThread:
+class _Looking:
     """Lets a watchdog look, on a thread, from `start` to `stop`.
 
-    The thread is one of `_thread`, not of `threading`: a test that counts its threads does not see
-    it, tracers and debuggers leave it alone, and starting it takes half the time. It is gone when
-    `stop` returns; a forked child has none.
+    Both it and the one who stops it need the turn, so that the last look can be taken without
+    waiting for the thread, which sleeps most of the time.
     """
 
     def __init__(
@@ -152,49 +157,59 @@ class _WatchThread:
         self._meter = meter
         self._watchdog = watchdog
         self._timer = timer
-        self._process = os.getpid()
-        self._ending: tuple[float, int | None] = (0.0, None)
-        self._wake = _thread.allocate_lock()
-        # Not a lock, which a tool that forbids waiting on the loop's thread (blockbuster) refuses.
-        self._done: SimpleQueue[None] = SimpleQueue()
+        self._is_broken = False
+        self._turn = _thread.allocate_lock()
+        self._thread: WatchThread | None = None
 
-    def start(self) -> None:
-        """Begin to look, from the step of the loop that runs."""
-        self._wake.acquire()
-        self._meter.start()
+    def start(self, within: float) -> None:
+        """Begin to look, from the step of the loop that runs, and again within so many seconds."""
         if self._timer:
             self._timer.start()
+        self._thread = thread = waiting_thread()
+        self._meter.start(thread.native_id)
         self._watchdog.begin()
-        _thread.start_new_thread(self._run, ())
+        thread.begin(self._look, within)
 
-    def stop(self, at: float) -> None:
+    def stop(self, at: float, *, quiet: bool) -> None:
         """Look no more."""
         key = None
         if self._loop.is_running_here():
             key = self._loop.glance()
             self._watchdog.answer()
-        self._ending = (at, key)
         if self._timer:
             self._timer.stop()
-        if self._process == os.getpid():
-            self._wake.release()
-            # Without this wait, the thread would go on asking for the GIL while others run.
-            with suppress(Empty):
-                self._done.get(timeout=_PATIENCE)
+        if self._thread and self._thread.is_ours:
+            self._thread.end(quiet=quiet)
+            if self._take_turn():
+                self._guarded(lambda: self._watchdog.end(at, key))
+        if self._timer and self._watchdog.timer is None:
+            self.notes.append(TIMER_REPLACED)
         self._meter.stop()
 
-    def _run(self) -> None:
+    def _take_turn(self) -> bool:
+        """Keep the thread from looking; wait for the end of a look that is under way."""
+        if self._turn.acquire(blocking=False):
+            return True
+        with off_the_loop():
+            return self._turn.acquire(timeout=_PATIENCE)
+
+    def _look(self) -> float | None:
+        if self._is_broken or not self._turn.acquire(blocking=False):
+            return None
         try:
-            pause = 0.0
-            while not self._wake.acquire(timeout=pause):
-                pause = self._watchdog.look()
-            self._watchdog.end(*self._ending)
-        except Exception as error:  # noqa: BLE001 -- nobody would hear of it on this thread
-            self.notes.append(f"the watch of the event loop broke off: {error!r}")
+            return self._guarded(self._watchdog.look)
         finally:
-            if self._timer and self._watchdog.timer is None:
-                self.notes.append(TIMER_REPLACED)
-            self._done.put(None)
+            self._turn.release()
+
+    def _guarded(self, look: Callable[[], _T]) -> _T | None:
+        if self._is_broken:
+            return None
+        try:
+            return look()
+        except Exception as error:  # noqa: BLE001 -- a watch never fails what it watches
+            self._is_broken = True
+            self.notes.append(f"the watch of the event loop broke off: {error!r}")
+            return None
 
 
 def _off_loop(log: BlockLog) -> list[Blocking]:
@@ -204,6 +219,8 @@ def _off_loop(log: BlockLog) -> list[Blocking]:
     """
     if asyncio._get_running_loop() is None:
         return log.read()
+    from queue import SimpleQueue  # rarely needed
+
     box: SimpleQueue[list[Blocking]] = SimpleQueue()
     _thread.start_new_thread(lambda: box.put(log.read()), ())
     return box.get()

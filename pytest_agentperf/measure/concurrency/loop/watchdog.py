@@ -188,11 +188,17 @@ class Watchdog:
             at: When that was, in seconds.
             key: The step that ended it; None where no step of the loop did.
         """
+        if key is not None:
+            self._add_lags(at, 0.0)
+        if at - self._began >= self._threshold:  # else no step can be a block
+            self._finish(at, key)
+        self._loop.withdraw()
+
+    def _finish(self, at: float, key: int | None) -> None:
+        """Take the step under way, and those that were timed."""
         self._counters.refresh()
         self._readings.append((at, self._counters.read()))
         ping = self._take_answer()
-        if key is not None:
-            self._add_lags(at, 0.0)
         step = self._steps.finish(at, key)
         if self.timer and key is not None:
             self._seen.extend([step] if step else [])
@@ -200,7 +206,6 @@ class Watchdog:
         else:
             self._end(step, ping)
         self._end_timed(ping)
-        self._loop.withdraw()
 
     def answer(self) -> None:
         """Answer the ping in place of the loop, in a step of the loop that ends the watch."""

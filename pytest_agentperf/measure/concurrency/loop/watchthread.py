@@ -1,0 +1,114 @@
+"""The threads that look: one for each watch at work, kept for a second for the next one."""
+
+import _thread
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeAlias
+
+from pytest_agentperf.core.clock import REAL_TIME
+from pytest_agentperf.measure.concurrency.origins import off_the_loop
+
+__all__ = ["Look", "WatchThread", "waiting_thread"]
+
+Look: TypeAlias = Callable[[], float | None]
+"""Looks once; returns the seconds until the next look, None for never again."""
+
+_LINGER: Final = 1.0
+_PATIENCE: Final = 1.0
+# Of the process, as threads are: starting one takes longer than all else that begins a watch.
+_WAITING: "Final[list[WatchThread]]" = []
+
+
+class WatchThread:
+    """A thread that looks for one watch after another, until none has come for a second.
+
+    It is one of `_thread`, not of `threading`: a test that counts its threads does not see it,
+    tracers and debuggers leave it alone, and starting it takes half the time. A watch is handed
+    over by an assignment; only a thread that sleeps for longer than until the first look is woken.
+
+    Attributes:
+        native_id: What the system calls it; 0 before it runs.
+    """
+
+    __slots__ = ("_awake", "_due", "_is_started", "_look", "_process", "_wake", "native_id")
+
+    def __init__(self) -> None:
+        self.native_id = 0
+        self._process = os.getpid()
+        self._is_started = False
+        self._look: Look | None = None
+        self._due = 0.0
+        self._wake = _thread.allocate_lock()
+        self._wake.acquire()
+        self._awake = _thread.allocate_lock()  # held by the thread, unless it waits for a watch
+        self._awake.acquire()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is of this process: a forked child has none of its parent's."""
+        return self._process == os.getpid()
+
+    def begin(self, look: Look, within: float) -> None:
+        """Look, for the first time within so many seconds, until `end`."""
+        self._look = look
+        if not self._is_started:
+            self._is_started = True
+            _thread.start_new_thread(self._run, ())
+        elif not self._awake.locked() or self._due > REAL_TIME.clock() + within:
+            self._rouse()
+
+    def end(self, *, quiet: bool) -> None:
+        """Look no more, and wait for the next watch.
+
+        Args:
+            quiet: Whether to return only when the thread waits, which takes microseconds: otherwise
+                it may ask for the GIL once more, when its next look would have been.
+        """
+        self._look = None
+        if quiet and self._awake.locked():
+            self._rouse()
+            with off_the_loop():
+                if self._awake.acquire(timeout=_PATIENCE):
+                    self._awake.release()
+        _WAITING.append(self)
+
+    def _rouse(self) -> None:
+        if self._wake.locked():
+            self._wake.release()
+
+    def _run(self) -> None:
+        self.native_id = _thread.get_native_id()
+        is_wanted = True
+        while is_wanted:
+            pause = self._look_once()
+            if pause is None:
+                is_wanted = self._wait()
+            else:
+                self._due = REAL_TIME.clock() + pause
+                self._wake.acquire(timeout=pause)
+
+    def _look_once(self) -> float | None:
+        # A function of its own, so that nothing of the watch is referred to while the thread waits.
+        look = self._look
+        return look() if look else None
+
+    def _wait(self) -> bool:
+        """Wait for a watch; return False where none came."""
+        self._awake.release()
+        while self._look is None:  # asked last: who handed one over before has seen it awake
+            if not self._wake.acquire(timeout=_LINGER):
+                with suppress(ValueError):  # taken, just now
+                    _WAITING.remove(self)
+                    return False
+        self._awake.acquire()
+        return True
+
+
+def waiting_thread() -> WatchThread:
+    """Return a thread that waits for a watch, or a new one."""
+    with suppress(IndexError):
+        while not (thread := _WAITING.pop()).is_ours:
+            pass
+        return thread
+    return WatchThread()

@@ -1,8 +1,7 @@
 """Hooks: functions that stand in for others for the time of a watch."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 __all__ = ["Hooks"]
 
@@ -62,8 +61,7 @@ class Hooks:
                 setattr(owner, name, own)
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
+class _Mark(NamedTuple):
     """What stands on a hook, to know it again and what it replaced."""
 
     hook: _Function

@@ -3,6 +3,7 @@
 import asyncio
 import builtins
 import contextlib
+import functools
 import io
 import os
 import re
@@ -152,8 +153,7 @@ class DescriptorLeaks(LeakSource):
         self._hooks = hooks
         self._origin = origin
         self._loop = loop
-        with off_the_loop():
-            self._listing = next(filter(os.path.isdir, _LISTINGS), None)
+        self._listing = _first_folder(_LISTINGS)
         self._before: dict[int, _Identity] = {}
         self._sites: dict[int, tuple[_Identity, Site | None]] = {}
         note = "open files and sockets are not seen: this system has no list of them"
@@ -186,9 +186,9 @@ class DescriptorLeaks(LeakSource):
         with off_the_loop():
             names = os.listdir(self._listing) if self._listing else ()  # noqa: PTH208
         found = {}
-        for name in names:
+        for descriptor in map(int, names):
             try:
-                found[int(name)] = _identity(int(name))
+                found[descriptor] = _identity(descriptor)
             except OSError:
                 continue  # that of the list itself
         return found
@@ -222,6 +222,12 @@ class DescriptorLeaks(LeakSource):
         with contextlib.suppress(Exception):  # it may be closed again, or a stand-in of any kind
             for descriptor in _descriptors_of(opened):
                 self._sites[descriptor] = _identity(descriptor), site
+
+
+@functools.cache
+def _first_folder(names: tuple[str, ...]) -> str | None:
+    with off_the_loop():
+        return next(filter(os.path.isdir, names), None)
 
 
 def _is_uvloop(loop: _Loop | None) -> bool:

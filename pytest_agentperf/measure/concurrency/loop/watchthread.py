@@ -14,6 +14,7 @@ __all__ = ["Look", "WatchThread", "waiting_thread"]
 Look: TypeAlias = Callable[[], float | None]
 """Looks once; returns the seconds until the next look, None for never again."""
 
+_DOZE: Final = 0.010
 _LINGER: Final = 1.0
 _PATIENCE: Final = 1.0
 # Of the process, as threads are: starting one takes longer than all else that begins a watch.
@@ -26,17 +27,27 @@ class WatchThread:
     It is one of `_thread`, not of `threading`: a test that counts its threads does not see it,
     tracers and debuggers leave it alone, and starting it takes half the time. A watch is handed
     over by an assignment; only a thread that sleeps for longer than until the first look is woken.
+    It dozes before it sleeps: short watches often follow each other, and to be woken costs both.
 
     Attributes:
         native_id: What the system calls it; 0 before it runs.
     """
 
-    __slots__ = ("_awake", "_due", "_is_started", "_look", "_process", "_wake", "native_id")
+    __slots__ = (
+        "_awake",
+        "_due",
+        "_is_quiet",
+        "_is_started",
+        "_look",
+        "_process",
+        "_wake",
+        "native_id",
+    )
 
     def __init__(self) -> None:
         self.native_id = 0
         self._process = os.getpid()
-        self._is_started = False
+        self._is_started = self._is_quiet = False
         self._look: Look | None = None
         self._due = 0.0
         self._wake = _thread.allocate_lock()
@@ -51,6 +62,7 @@ class WatchThread:
 
     def begin(self, look: Look, within: float) -> None:
         """Look, for the first time within so many seconds, until `end`."""
+        self._is_quiet = False
         self._look = look
         if not self._is_started:
             self._is_started = True
@@ -62,10 +74,10 @@ class WatchThread:
         """Look no more, and wait for the next watch.
 
         Args:
-            quiet: Whether to return only when the thread waits, which takes microseconds: otherwise
-                it may ask for the GIL once more, when its next look would have been.
+            quiet: Whether to return only when the thread sleeps, which takes microseconds:
+                otherwise it asks for the GIL twice more, when its next looks would have been.
         """
-        self._look = None
+        self._look, self._is_quiet = None, quiet
         if quiet and self._awake.locked():
             self._rouse()
             with off_the_loop():
@@ -79,12 +91,16 @@ class WatchThread:
 
     def _run(self) -> None:
         self.native_id = _thread.get_native_id()
-        is_wanted = True
-        while is_wanted:
+        has_dozed = False
+        while True:
             pause = self._look_once()
-            if pause is None:
-                is_wanted = self._wait()
+            if pause is None and (has_dozed or self._is_quiet):
+                has_dozed = False
+                if not self._wait():
+                    return
             else:
+                has_dozed = pause is None
+                pause = _DOZE if pause is None else pause
                 self._due = REAL_TIME.clock() + pause
                 self._wake.acquire(timeout=pause)
 

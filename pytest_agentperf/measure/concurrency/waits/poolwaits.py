@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from pytest_agentperf.measure.concurrency.waits.primitives import has_attributes
 from pytest_agentperf.measure.concurrency.waits.waiting import Stopwatch
 
 __all__ = ["POOL_MODULES", "place_pools"]
@@ -26,7 +27,7 @@ def place_pools(stopwatch: Stopwatch) -> tuple[str, ...]:
             if not stopwatch.hooks.place(pool, name, partial(make, stopwatch)):
                 library = module.partition(".")[0]
                 notes.append(f"waits for connections of {library} are not seen in this release")
-    if hasattr(ThreadPoolExecutor(1), "_idle_semaphore"):
+    if has_attributes(ThreadPoolExecutor, ("_idle_semaphore",)):
         stopwatch.hooks.place(ThreadPoolExecutor, "submit", partial(_submit, stopwatch))
     else:
         notes.append("waits for threads of an executor are not seen with this Python")

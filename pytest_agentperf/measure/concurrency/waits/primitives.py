@@ -5,6 +5,7 @@ Each function is replaced by one that returns what the old one does unless it wo
 
 # ruff: noqa: SLF001 -- a primitive has no public way to ask whether one would wait
 import asyncio
+import functools
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -12,11 +13,18 @@ from typing import Any, Final, TypeAlias
 
 from pytest_agentperf.measure.concurrency.waits.waiting import Kind, Stopwatch
 
-__all__ = ["ANYIO", "place_primitives"]
+__all__ = ["ANYIO", "has_attributes", "place_primitives"]
 
 _Function: TypeAlias = Callable[..., Any]
 ANYIO: Final = "anyio._backends._asyncio"
 """Where anyio has its primitives for asyncio, once it is in use."""
+
+
+@functools.cache
+def has_attributes(owner: Callable[[], object], names: tuple[str, ...]) -> bool:
+    """Return whether what *owner* makes has these attributes; asked once, as it is made for it."""
+    made = owner()
+    return all(hasattr(made, name) for name in names)
 
 
 def place_primitives(stopwatch: Stopwatch) -> tuple[str, ...]:
@@ -33,7 +41,7 @@ def place_primitives(stopwatch: Stopwatch) -> tuple[str, ...]:
         (asyncio.Queue, "put", _put, ("_queue", "_maxsize")),
         (asyncio.Event, "wait", _event, ("_value",)),
     ):
-        if all(hasattr(owner(), attribute) for attribute in state):
+        if has_attributes(owner, state):
             stopwatch.hooks.place(owner, name, partial(make, stopwatch))
         else:
             notes.append(f"waits for {owner.__name__}.{name} are not seen with this Python")

@@ -52,7 +52,7 @@ class WatchThread:
         self._due = 0.0
         self._wake = _thread.allocate_lock()
         self._wake.acquire()
-        self._awake = _thread.allocate_lock()  # held by the thread, unless it waits for a watch
+        self._awake = _thread.allocate_lock()  # held by the thread, unless it sleeps
         self._awake.acquire()
 
     @property
@@ -91,13 +91,11 @@ class WatchThread:
 
     def _run(self) -> None:
         self.native_id = _thread.get_native_id()
-        has_dozed = False
-        while True:
+        is_wanted, has_dozed = True, False
+        while is_wanted:
             pause = self._look_once()
             if pause is None and (has_dozed or self._is_quiet):
-                has_dozed = False
-                if not self._wait():
-                    return
+                is_wanted, has_dozed = self._sleep(), False
             else:
                 has_dozed = pause is None
                 pause = _DOZE if pause is None else pause
@@ -109,16 +107,19 @@ class WatchThread:
         look = self._look
         return look() if look else None
 
-    def _wait(self) -> bool:
-        """Wait for a watch; return False where none came."""
+    def _sleep(self) -> bool:
+        """Sleep until there is a watch; return False where none came."""
         self._awake.release()
-        while self._look is None:  # asked last: who handed one over before has seen it awake
-            if not self._wake.acquire(timeout=_LINGER):
-                with suppress(ValueError):  # taken, just now
-                    _WAITING.remove(self)
-                    return False
-        self._awake.acquire()
-        return True
+        # Asked after that: who has handed one over before saw a thread that is awake.
+        is_wanted = self._look is not None or self._wake.acquire(timeout=_LINGER)
+        if not is_wanted:
+            try:
+                _WAITING.remove(self)
+            except ValueError:  # taken, just now
+                is_wanted = True
+        if is_wanted:
+            self._awake.acquire()
+        return is_wanted
 
 
 def waiting_thread() -> WatchThread:

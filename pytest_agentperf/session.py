@@ -352,10 +352,12 @@ class PerfSession:
         raised = raised or running.outcome.error
         unawaited = running.timings.close()
         measurements = [
-            replace(measurement, conditions=self._conditions)
+            measurement
             for measurement in join([*running.measurements(), *self._set_up(running.item)])
             if measurement.calls > measurement.errors or not _is_skip(raised)
         ]
+        if self._conditions:
+            measurements = [replace(each, conditions=self._conditions) for each in measurements]
         verdicts, ignored = judge(measurements, running.limits, is_complete=raised is None)
         if self._profiles is not None:
             is_failed = raised is not None or bool(self._failures(verdicts))

@@ -4,10 +4,12 @@ Builtin types cross from an xdist worker to its controller and into JSON; anythi
 the session of xdist (execnet refuses it).
 """
 
+import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
+from types import NoneType
 from typing import Any, Final
 
 from pytest_agentperf.core.errors import EmptySampleError, FileFormatError
@@ -112,7 +114,13 @@ class PerfRecord:
 
     def to_builtin(self) -> dict[str, Any]:
         """Return it as dicts, lists, strings and numbers of exactly those types."""
-        return {name: _builtin(value) for name, value in asdict(self).items()}
+        return {
+            "nodeid": valid_text(self.nodeid),
+            "measurements": [_builtin_fields(one) for one in self.measurements],
+            "verdicts": [_builtin_fields(one) for one in self.verdicts],
+            "not_applicable": int(self.not_applicable),
+            "attempt": int(self.attempt),
+        }
 
     @classmethod
     def from_builtin(cls, content: object) -> "PerfRecord":
@@ -202,16 +210,20 @@ def _metrics(measurement: Measurement) -> list[tuple[str, float]]:
     return found
 
 
+def _builtin_fields(record: MeasurementRecord | VerdictRecord) -> dict[str, Any]:
+    return {name: _builtin(getattr(record, name)) for name in _names(type(record))}
+
+
 def _builtin(value: Any) -> Any:
     """Return *value* with exactly builtin types and encodable text all the way down."""
+    if type(value) in {float, int, bool, NoneType}:
+        return value
     if isinstance(value, Mapping):
         return {valid_text(str(key)): _builtin(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_builtin(inner) for inner in value]
     if isinstance(value, str):
         return valid_text(str(value))
-    if value is None or isinstance(value, bool):
-        return value
     return int(value) if isinstance(value, int) else float(value)
 
 
@@ -289,9 +301,14 @@ _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
 }
 
 
+@functools.cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
 def _fields(kind: type, content: object) -> dict[str, Any]:
     """Return the fields of *kind* in *content*, each of which must be of its type."""
-    names = [field.name for field in fields(kind)]
+    names = _names(kind)
     if not isinstance(content, dict):
         raise FileFormatError(
             f"a record is {content!r:.60}; expected an object with {', '.join(names)}"

@@ -5,7 +5,7 @@ PYTEST_DONT_REWRITE
 
 import functools
 import inspect
-import unittest
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeGuard
@@ -119,7 +119,8 @@ def _whole_item(timings: Timings) -> Iterator[None]:
 
 def _is_async_unittest(item: pytest.Function) -> bool:
     """Return whether unittest itself awaits the test, looking it up by name."""
-    is_case = isinstance(item.instance, unittest.IsolatedAsyncioTestCase)
+    unittest = sys.modules.get("unittest")  # a test case has imported it
+    is_case = unittest is not None and isinstance(item.instance, unittest.IsolatedAsyncioTestCase)
     return is_case and inspect.iscoroutinefunction(item.obj)
 
 

@@ -6,7 +6,7 @@ PYTEST_DONT_REWRITE
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -14,14 +14,17 @@ from pytest_agentperf.body import has_examples
 from pytest_agentperf.core.errors import AgentPerfError, BudgetError, UnknownNameError
 from pytest_agentperf.core.usage import Price
 from pytest_agentperf.judge.acceptance import Acceptances
-from pytest_agentperf.judge.budgetfile import BudgetFile
-from pytest_agentperf.judge.budgetreader import read_budget_file
 from pytest_agentperf.judge.limits import Layer, Limit, ResolvedLimits, merge_layers, parse_limit
 from pytest_agentperf.judge.verdict import needed_rounds
 from pytest_agentperf.marks import marker_layers
 from pytest_agentperf.metered import needs_rerun
 from pytest_agentperf.options import Settings
 from pytest_agentperf.watched import asks_watch, is_async_test
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_agentperf.judge.budgetfile import BudgetFile
 
 __all__ = ["FIXTURES", "Budgets", "is_body", "is_one_call", "open_budgets"]
 
@@ -42,7 +45,7 @@ class Budgets:
         overrides: The limits of `--perf-set`.
     """
 
-    file: BudgetFile | None
+    file: "BudgetFile | None"
     environment: str | None
     is_guessed: bool
     overrides: Layer
@@ -141,7 +144,7 @@ def open_budgets(settings: Settings) -> Budgets:
         pytest.UsageError: The file cannot be read or is wrong, or the environment is unknown.
     """
     try:
-        file = None if settings.budget is None else read_budget_file(settings.budget)
+        file = _read_file(settings.budget)
         environment, is_guessed = _choose_environment(file, settings.env)
         return Budgets(file, environment, is_guessed, _read_overrides(settings.limits))
     except OSError as error:
@@ -152,7 +155,15 @@ def open_budgets(settings: Settings) -> Budgets:
         raise pytest.UsageError(str(error)) from error
 
 
-def _choose_environment(file: BudgetFile | None, name: str | None) -> tuple[str | None, bool]:
+def _read_file(path: "Path | None") -> "BudgetFile | None":
+    if path is None:
+        return None
+    from pytest_agentperf.judge.budgetreader import read_budget_file
+
+    return read_budget_file(path)
+
+
+def _choose_environment(file: "BudgetFile | None", name: str | None) -> tuple[str | None, bool]:
     """Return the environment in force, and whether `$CI` chose it."""
     known = file.environments if file else {}
     if name is not None:

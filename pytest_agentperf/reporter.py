@@ -4,17 +4,18 @@ PYTEST_DONT_REWRITE
 """
 
 import os
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from pytest_agentperf.core.errors import AgentPerfError
 from pytest_agentperf.options import is_narrowed
 from pytest_agentperf.report.record import PerfRecord
-from pytest_agentperf.report.runfile import LAST_RUN, write_run
-from pytest_agentperf.report.terminal import Line, summary_lines
 from pytest_agentperf.runtime import BEGUN, RECORD
 from pytest_agentperf.session import PerfSession
+
+if TYPE_CHECKING:
+    from pytest_agentperf.report.terminal import Line
 
 __all__ = ["Reporter"]
 
@@ -77,7 +78,9 @@ class Reporter:
         for line in lines:
             terminalreporter.write_line(line.text, **_COLOURS.get(line.status, {}))
 
-    def _lines(self, verbosity: int) -> list[Line]:
+    def _lines(self, verbosity: int) -> "list[Line]":
+        from pytest_agentperf.report.terminal import Line, summary_lines
+
         lines = summary_lines(list(self._records.values()), verbosity, self._crashed)
         lines += [
             Line(f"warning: {sentence}", "warned")
@@ -100,6 +103,8 @@ class Reporter:
         cache = getattr(session.config, "cache", None)
         if cache is None:
             return
+        from pytest_agentperf.report.runfile import LAST_RUN, write_run
+
         try:
             write_run(cache.mkdir("agentperf") / LAST_RUN, self._records.values())
         except OSError as error:

@@ -4,8 +4,7 @@ import functools
 import inspect
 import linecache
 import os
-import sysconfig
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Final, TypeAlias
@@ -30,14 +29,25 @@ Site: TypeAlias = tuple[CodeType, int]
 
 STANDARD_LIBRARY: Final = "the standard library"
 
-_STDLIB: Final = tuple(
-    {os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib")}
-)
+_STDLIB: Final = os.path.realpath(os.path.dirname(os.__file__)) + os.sep  # noqa: PTH120
 _SITE: Final = ("site-packages", "dist-packages")
 OURS: Final = str(Path(__file__).parents[1]) + os.sep
 """The folder of this package."""
 
 _REFERENCE: Final = f"{OURS}reference{os.sep}"
+_RUNNER_PATHS: Final = tuple(
+    _STDLIB + name
+    for name in (
+        f"asyncio{os.sep}",
+        f"concurrent{os.sep}",
+        f"unittest{os.sep}",
+        "contextlib.py",
+        "functools.py",
+        "runpy.py",
+        "selectors.py",
+        "threading.py",
+    )
+)
 # What runs tests and tasks; its frames stand below and between those of the code under test.
 _RUNNERS: Final = frozenset(
     {"_pytest", "anyio", "hypothesis", "pluggy", "pytest", "pytest_asyncio", "uvloop", "xdist"}
@@ -119,13 +129,7 @@ def is_plumbing(filename: str) -> bool:
     if _installed_package(filename) in _RUNNERS:
         return True
     path = os.path.realpath(filename)
-    return any(path.startswith(tuple(_runner_paths(root))) for root in _STDLIB)
-
-
-def _runner_paths(root: str) -> Iterator[str]:
-    names = (f"asyncio{os.sep}", "selectors.py", "threading.py", "contextlib.py", "runpy.py")
-    more = (f"concurrent{os.sep}", f"unittest{os.sep}", "functools.py")
-    return (root + name for name in (*names, *more))
+    return path.startswith(_RUNNER_PATHS)
 
 
 @functools.lru_cache(maxsize=4096)

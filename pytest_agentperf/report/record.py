@@ -4,7 +4,6 @@ Builtin types cross from an xdist worker to its controller and into JSON; anythi
 the session of xdist (execnet refuses it).
 """
 
-import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -210,8 +209,8 @@ def _metrics(measurement: Measurement) -> list[tuple[str, float]]:
     return found
 
 
-def _builtin_fields(record: MeasurementRecord | VerdictRecord) -> dict[str, Any]:
-    return {name: _builtin(getattr(record, name)) for name in _names(type(record))}
+def _builtin_fields(record: Any) -> dict[str, Any]:
+    return {name: _builtin(getattr(record, name)) for name in _NAMES[type(record)]}
 
 
 def _builtin(value: Any) -> Any:
@@ -225,6 +224,12 @@ def _builtin(value: Any) -> Any:
     if isinstance(value, str):
         return valid_text(str(value))
     return int(value) if isinstance(value, int) else float(value)
+
+
+_NAMES: Final[Mapping[type, tuple[str, ...]]] = {
+    kind: tuple(field.name for field in fields(kind))
+    for kind in (PerfRecord, MeasurementRecord, VerdictRecord)
+}
 
 
 def _is_number(value: object) -> bool:
@@ -301,14 +306,9 @@ _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
 }
 
 
-@functools.cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
-
-
 def _fields(kind: type, content: object) -> dict[str, Any]:
     """Return the fields of *kind* in *content*, each of which must be of its type."""
-    names = _names(kind)
+    names = _NAMES[kind]
     if not isinstance(content, dict):
         raise FileFormatError(
             f"a record is {content!r:.60}; expected an object with {', '.join(names)}"

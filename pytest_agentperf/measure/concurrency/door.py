@@ -3,15 +3,17 @@
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.units import Unit, parse_quantity
-from pytest_agentperf.measure.concurrency.scaling import Scaling, ScalingRun
 from pytest_agentperf.measure.concurrency.settings import WatchContext, WatchSettings
 from pytest_agentperf.measure.concurrency.watch import Watch
 from pytest_agentperf.measure.timings import name_of
+
+if TYPE_CHECKING:
+    from pytest_agentperf.measure.concurrency.scaling import Scaling, ScalingRun
 
 __all__ = ["PerfConcurrency", "Watching"]
 
@@ -94,7 +96,7 @@ class PerfConcurrency:
         levels: Sequence[int] = ...,
         calls: int = ...,
         max_time: str | float = ...,
-    ) -> Coroutine[Any, Any, Scaling]: ...
+    ) -> "Coroutine[Any, Any, Scaling]": ...
     @overload
     def scaling(
         self,
@@ -103,7 +105,7 @@ class PerfConcurrency:
         levels: Sequence[int] = ...,
         calls: int = ...,
         max_time: str | float = ...,
-    ) -> Scaling: ...
+    ) -> "Scaling": ...
     def scaling(
         self,
         func: Callable[..., Any],
@@ -125,6 +127,8 @@ class PerfConcurrency:
         Returns:
             A `Scaling`, or an awaitable of one.
         """
+        from pytest_agentperf.measure.concurrency.scaling import ScalingRun
+
         patience = parse_quantity(max_time, Unit.SECONDS)
         call = functools.partial(func, *args)
         clock = self._current().context.clock
@@ -135,7 +139,7 @@ class PerfConcurrency:
         run.measure()
         return run.result()
 
-    async def _scaling_async(self, run: ScalingRun, first: Awaitable[Any]) -> Scaling:
+    async def _scaling_async(self, run: "ScalingRun", first: Awaitable[Any]) -> "Scaling":
         await first
         watching = self._current()
         with watching.context.monitors.paused():

@@ -5,7 +5,6 @@ import contextlib
 import functools
 import os
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -37,9 +36,7 @@ _SUSPENDED: Final = (
 )
 _DEEPEST: Final = 1000
 _SITE: Final = frozenset({"site-packages", "dist-packages"})
-_STDLIB: Final = tuple(
-    {os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib")}
-)
+_STDLIB: Final = os.path.realpath(os.path.dirname(os.__file__)) + os.sep  # noqa: PTH120
 
 
 def caller(depth: int = 1) -> Site | None:

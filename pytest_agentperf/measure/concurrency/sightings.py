@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
 
 from pytest_agentperf.core.errors import CheckError, UsageError
 from pytest_agentperf.core.finding import Finding
@@ -13,10 +14,11 @@ from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.core.units import Unit, format_quantity, parse_quantity
 from pytest_agentperf.measure.concurrency.leaks.snapshot import METRICS, Leak
 from pytest_agentperf.measure.concurrency.loop.blocking import Blocking
-from pytest_agentperf.measure.concurrency.spans import expectations
-from pytest_agentperf.measure.concurrency.spans.findings import Obstacle, count_calls, find
-from pytest_agentperf.measure.concurrency.spans.recorder import SpanRecorder
 from pytest_agentperf.measure.concurrency.waits.ledger import WaitLedger
+
+if TYPE_CHECKING:
+    from pytest_agentperf.measure.concurrency.spans.findings import Obstacle
+    from pytest_agentperf.measure.concurrency.spans.recorder import SpanRecorder
 
 __all__ = ["BlockTotals", "Sightings"]
 
@@ -51,7 +53,7 @@ class Sightings:
         independent: Names of spans that the user declared to need nothing of each other.
         totals: What held the loop; None where that was not looked for.
         leaks: What was left behind; None where that was not looked for.
-        recorder: The spans.
+        recorder: The spans; None where there was none.
         ledger: The waits.
         missed: Why calls went unwatched, a sentence each.
         notes: What a reader must know of it, a sentence each.
@@ -64,7 +66,7 @@ class Sightings:
     independent: tuple[str, ...]
     totals: BlockTotals | None
     leaks: tuple[Leak, ...] | None
-    recorder: SpanRecorder
+    recorder: "SpanRecorder | None"
     ledger: WaitLedger
     missed: tuple[str, ...]
     notes: tuple[str, ...]
@@ -96,7 +98,18 @@ class Sightings:
         return (*found, *(leak.finding for leak in self.left))
 
     @cached_property
+    def spans(self) -> "SpanRecorder":
+        """The spans, also where there was none."""
+        from pytest_agentperf.measure.concurrency.spans.recorder import SpanRecorder
+
+        return self.recorder or SpanRecorder()
+
+    @cached_property
     def _span_findings(self) -> list[Finding]:
+        if self.recorder is None:
+            return []
+        from pytest_agentperf.measure.concurrency.spans.findings import find
+
         found = find(
             self.recorder.spans, independent=self.independent, obstacles=list(self._obstacles())
         )
@@ -112,8 +125,10 @@ class Sightings:
     def _waits(self) -> list[Finding]:
         return [found for found in self.ledger.findings() if not self.is_accepted(found)]
 
-    def _obstacles(self) -> Iterator[Obstacle]:
+    def _obstacles(self) -> "Iterator[Obstacle]":
         """Return what kept tasks from going on, to find out what serialised them."""
+        from pytest_agentperf.measure.concurrency.spans.findings import Obstacle
+
         for block in self.totals.blocks if self.totals else ():
             yield Obstacle(
                 "blocking call",
@@ -143,7 +158,8 @@ class Sightings:
         self._add_blocking(values, causes, unknown)
         self._add_leaks(values, causes)
         self._add_spans(values, causes)
-        notes = (*self.notes, *self.recorder.notes, *self.missed)
+        of_spans = self.recorder.notes if self.recorder else ()
+        notes = (*self.notes, *of_spans, *self.missed)
         return Measurement(
             label=self.label,
             subject="the watched block",
@@ -186,11 +202,13 @@ class Sightings:
                 causes[metric] = _several(leak.sentence for leak in found)
 
     def _add_spans(self, values: dict[str, float], causes: dict[str, str]) -> None:
-        totals = self.recorder.totals
-        if not totals.count:
+        if self.recorder is None or not self.recorder.totals.count:
             return
+        from pytest_agentperf.measure.concurrency.spans import expectations
+        from pytest_agentperf.measure.concurrency.spans.findings import count_calls
+
         most = self.recorder.in_flight_max
-        values["parallelism"] = totals.parallelism
+        values["parallelism"] = self.recorder.totals.parallelism
         values["in_flight_max"] = max(most.values())
         values.update(count_calls(self._span_findings))
         causes["parallelism"] = expectations.time_spent(self.recorder)
@@ -230,12 +248,12 @@ class Sightings:
     def assert_max_in_flight(self, limit: int, name: str | None = None) -> None:
         """Fail where more than *limit* spans of one name were in flight at once."""
         __tracebackhide__ = True
-        self._fail(expectations.max_in_flight(self.recorder, limit, name))
+        self._fail(_expectations().max_in_flight(self.spans, limit, name))
 
     def assert_full(self, name: str, limit: int) -> None:
         """Fail where *limit* spans of *name* were at no moment in flight: the room was not used."""
         __tracebackhide__ = True
-        self._fail(expectations.never_full(self.recorder, name, limit))
+        self._fail(_expectations().never_full(self.spans, name, limit))
 
     def assert_parallel(self, *names: str, minimum: float | None) -> None:
         """Fail where spans of *names* did not overlap, or all of them by less than *minimum*."""
@@ -246,11 +264,11 @@ class Sightings:
                 " must overlap, or declare them by perf_concurrency(independent=(…))"
             )
         if names:
-            self._fail(expectations.overlap(self.recorder, *names))
+            self._fail(_expectations().overlap(self.spans, *names))
         if minimum is not None:
-            self._fail(expectations.parallel(self.recorder, minimum))
+            self._fail(_expectations().parallel(self.spans, minimum))
         if self.independent:
-            self.recorder.demand(*self.independent)
+            self.spans.demand(*self.independent)
             declared = [f for f in self._span_findings if f.cause == "not_overlapped"]
             self._fail(_several(map(str, declared)))
 
@@ -264,6 +282,13 @@ class Sightings:
         __tracebackhide__ = True
         if sentence:
             raise CheckError(sentence)
+
+
+def _expectations() -> ModuleType:
+    """Return what tests expect of spans; a watch mostly has none."""
+    from pytest_agentperf.measure.concurrency.spans import expectations
+
+    return expectations
 
 
 _ADVICE: Final = {

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.finding import Finding
@@ -13,13 +13,14 @@ from pytest_agentperf.measure.concurrency.loop.blocking import Blocking
 from pytest_agentperf.measure.concurrency.loop.loopwatch import LoopWatch
 from pytest_agentperf.measure.concurrency.settings import WatchContext, WatchSettings
 from pytest_agentperf.measure.concurrency.sightings import BlockTotals, Sightings
-from pytest_agentperf.measure.concurrency.spans.recorder import SpanRecorder
-from pytest_agentperf.measure.concurrency.spans.running import RunningSpan
-from pytest_agentperf.measure.concurrency.spans.schedule import Step, critical_path, perfect
-from pytest_agentperf.measure.concurrency.spans.span import Span
-from pytest_agentperf.measure.concurrency.spans.valueflow import dependencies
 from pytest_agentperf.measure.concurrency.waits.ledger import WaitLedger, WaitTotal
 from pytest_agentperf.measure.concurrency.waits.waiting import Kind
+
+if TYPE_CHECKING:
+    from pytest_agentperf.measure.concurrency.spans.recorder import SpanRecorder
+    from pytest_agentperf.measure.concurrency.spans.running import RunningSpan
+    from pytest_agentperf.measure.concurrency.spans.schedule import Step
+    from pytest_agentperf.measure.concurrency.spans.span import Span
 
 __all__ = ["Watch"]
 
@@ -42,8 +43,9 @@ class Watch:
     def __init__(self, settings: WatchSettings, context: WatchContext) -> None:
         self._settings = settings
         self._context = context
-        self._recorder = SpanRecorder(context.clock)
-        self._ledger = WaitLedger(context.clock, self._recorder.current)
+        self._spans: SpanRecorder | None = None
+        self._began = context.clock()
+        self._ledger = WaitLedger(context.clock, self._current_span)
         self._loop_watch = LoopWatch(settings.threshold, exact=settings.exact, clock=context.clock)
         self._before: Snapshot | None = None
         self._missed: list[str] = []
@@ -71,10 +73,8 @@ class Watch:
         parts = self._settings.parts
         if "leaks" in parts:
             self._before = Snapshot.take()
-            self._ledger = WaitLedger(
-                self._context.clock, self._recorder.current, self._before.origin
-            )
-        self._recorder.start()
+            self._ledger = WaitLedger(self._context.clock, self._current_span, self._before.origin)
+        self._began = self._context.clock()
         if "waits" in parts:
             self._ledger.start()
         self.resume()
@@ -90,7 +90,8 @@ class Watch:
         self._context.monitors.leave(self)
         self._loop_watch.stop()
         self._ledger.stop()
-        self._recorder.stop()
+        if self._spans:
+            self._spans.stop()
         leaks: tuple[Leak, ...] | None = None
         try:
             if self._before is not None:
@@ -117,7 +118,7 @@ class Watch:
             independent=settings.independent,
             totals=totals,
             leaks=leaks,
-            recorder=self._recorder,
+            recorder=self._spans,
             ledger=self._ledger,
             missed=tuple(self._missed),
             notes=tuple(dict.fromkeys(notes)),
@@ -151,6 +152,21 @@ class Watch:
 
     # Spans
 
+    @property
+    def _recorder(self) -> "SpanRecorder":
+        """The recorder of spans, made when it is first asked for: few watches need one."""
+        if self._spans is None:
+            from pytest_agentperf.measure.concurrency.spans.recorder import SpanRecorder
+
+            self._spans = SpanRecorder(self._context.clock)
+            self._spans.started = self._began
+            if self._state == "over":
+                self._spans.stop()
+        return self._spans
+
+    def _current_span(self) -> int | None:
+        return self._spans.current() if self._spans else None
+
     def track(self, owner: object, method: str, name: str | None = None) -> None:
         """Make each call of a method a span until the block ends, named after the method.
 
@@ -168,7 +184,7 @@ class Watch:
         """Return a function of the kind of *func*, each call of which is a span."""
         return self._recorder.wrap(func, name)
 
-    def span(self, name: str, /, **attributes: object) -> RunningSpan:
+    def span(self, name: str, /, **attributes: object) -> "RunningSpan":
         """Return a block, for `with` or `async with`, that is a span.
 
         Args:
@@ -219,14 +235,14 @@ class Watch:
         return [leak for leak in self._sightings.left if leak.kind in METRICS[metric]]
 
     @property
-    def spans(self) -> tuple[Span, ...]:
+    def spans(self) -> "tuple[Span, ...]":
         """The spans in order of beginning; the first 10,000, where there were more."""
-        return self._sightings.recorder.spans
+        return self._sightings.spans.spans
 
     @property
     def in_flight_max(self) -> dict[str, int]:
         """The most spans at once, by name; exact, however many there were."""
-        return self._sightings.recorder.in_flight_max
+        return self._sightings.spans.in_flight_max
 
     @property
     def parallelism(self) -> float:
@@ -235,17 +251,22 @@ class Watch:
         Raises:
             UsageError: There was no span.
         """
-        self._sightings.recorder.demand()
-        return self._sightings.recorder.totals.parallelism
+        self._sightings.spans.demand()
+        return self._sightings.spans.totals.parallelism
 
     @property
-    def critical_path(self) -> tuple[Step, ...]:
+    def critical_path(self) -> "tuple[Step, ...]":
         """What the time went to, in order: only shortening a step can shorten the whole."""
+        from pytest_agentperf.measure.concurrency.spans.schedule import critical_path
+
         return critical_path(self.spans)
 
     @property
     def perfect_time(self) -> float:
         """Seconds that the spans would take if each began as soon as what it needs was there."""
+        from pytest_agentperf.measure.concurrency.spans.schedule import perfect
+        from pytest_agentperf.measure.concurrency.spans.valueflow import dependencies
+
         return perfect(self.spans, dependencies(self.spans))
 
     @property
@@ -253,7 +274,7 @@ class Watch:
         """What was waited for, the longest altogether first: locks, queues, executors, pools."""
         return self._sightings.ledger.totals
 
-    def waits_of(self, span: Span) -> Mapping[Kind, float]:
+    def waits_of(self, span: "Span") -> Mapping[Kind, float]:
         """Return the seconds waited in *span*, by the kind of thing that was waited for."""
         return self._sightings.ledger.of_span(span.id)
 

@@ -1,12 +1,11 @@
 """Pool waits: for a free connection of aiohttp or httpcore (and so of httpx), or a free thread."""
 
+import functools
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, Final, TypeAlias
 
-from pytest_agentperf.measure.concurrency.waits.primitives import has_attributes
 from pytest_agentperf.measure.concurrency.waits.waiting import Stopwatch
 
 __all__ = ["POOL_MODULES", "place_pools"]
@@ -24,11 +23,11 @@ def place_pools(stopwatch: Stopwatch) -> tuple[str, ...]:
     for module, (owner, name, make) in _POOLS.items():
         if module in sys.modules:
             pool = getattr(sys.modules[module], owner, None)
-            if not stopwatch.hooks.place(pool, name, partial(make, stopwatch)):
+            if not stopwatch.hooks.place(pool, name, functools.partial(make, stopwatch)):
                 library = module.partition(".")[0]
                 notes.append(f"waits for connections of {library} are not seen in this release")
-    if has_attributes(ThreadPoolExecutor, ("_idle_semaphore",)):
-        stopwatch.hooks.place(ThreadPoolExecutor, "submit", partial(_submit, stopwatch))
+    if _counts_idle(ThreadPoolExecutor):
+        stopwatch.hooks.place(ThreadPoolExecutor, "submit", functools.partial(_submit, stopwatch))
     else:
         notes.append("waits for threads of an executor are not seen with this Python")
     return tuple(notes)
@@ -36,7 +35,7 @@ def place_pools(stopwatch: Stopwatch) -> tuple[str, ...]:
 
 def _httpcore(stopwatch: Stopwatch, wait: _Function) -> _Function:
     def waiting(request: Any, *args: Any, **kwargs: Any) -> Any:
-        waited = partial(wait, request, *args, **kwargs)
+        waited = functools.partial(wait, request, *args, **kwargs)
         if request.connection is not None or not stopwatch.hooks.active:
             return waited()
         name = f"connection of httpcore to {request.request.url.origin}"
@@ -47,7 +46,7 @@ def _httpcore(stopwatch: Stopwatch, wait: _Function) -> _Function:
 
 def _aiohttp(stopwatch: Stopwatch, wait: _Function) -> _Function:
     def waiting(connector: Any, key: Any, *args: Any, **kwargs: Any) -> Any:
-        waited = partial(wait, connector, key, *args, **kwargs)
+        waited = functools.partial(wait, connector, key, *args, **kwargs)
         if not stopwatch.hooks.active:
             return waited()
         name = f"connection of aiohttp to {key.host}:{key.port}"
@@ -81,6 +80,11 @@ def _submit(stopwatch: Stopwatch, submit: _Function) -> _Function:
         return submit(executor, begun)
 
     return submitted
+
+
+@functools.cache
+def _counts_idle(executor: Callable[[int], object]) -> bool:
+    return hasattr(executor(1), "_idle_semaphore")
 
 
 def _is_full(executor: Any) -> bool:

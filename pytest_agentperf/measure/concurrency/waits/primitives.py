@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from pytest_agentperf.measure.concurrency.waits.waiting import Kind, Stopwatch
 
-__all__ = ["ANYIO", "has_attributes", "place_primitives"]
+__all__ = ["ANYIO", "place_primitives"]
 
 _Function: TypeAlias = Callable[..., Any]
 ANYIO: Final = "anyio._backends._asyncio"
@@ -21,8 +21,8 @@ ANYIO: Final = "anyio._backends._asyncio"
 
 
 @functools.cache
-def has_attributes(owner: Callable[[], object], names: tuple[str, ...]) -> bool:
-    """Return whether what *owner* makes has these attributes; asked once, as it is made for it."""
+def _has(owner: type, names: tuple[str, ...]) -> bool:
+    """Return whether an *owner* has these attributes; asked once, since one is made for it."""
     made = owner()
     return all(hasattr(made, name) for name in names)
 
@@ -41,7 +41,7 @@ def place_primitives(stopwatch: Stopwatch) -> tuple[str, ...]:
         (asyncio.Queue, "put", _put, ("_queue", "_maxsize")),
         (asyncio.Event, "wait", _event, ("_value",)),
     ):
-        if has_attributes(owner, state):
+        if _has(owner, state):
             stopwatch.hooks.place(owner, name, partial(make, stopwatch))
         else:
             notes.append(f"waits for {owner.__name__}.{name} are not seen with this Python")

@@ -5,8 +5,7 @@ PYTEST_DONT_REWRITE
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
@@ -34,8 +33,7 @@ TIMING_FIXTURES: Final = frozenset({"perf_timer"})
 FIXTURES: Final = TIMING_FIXTURES | {"perf_concurrency", "perf_llm_server", "perf_memory"}
 
 
-@dataclass(frozen=True, slots=True)
-class Budgets:
+class Budgets(NamedTuple):
     """The budgets that the user stated for this session.
 
     Attributes:

@@ -6,9 +6,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pytest_agentperf.core.finding import Finding
-from pytest_agentperf.judge.node_ids import NodePattern
+
+if TYPE_CHECKING:
+    from pytest_agentperf.judge.node_ids import NodePattern
 
 __all__ = ["Acceptance", "Acceptances"]
 
@@ -25,7 +28,7 @@ class Acceptance:
     """
 
     cause: str
-    pattern: NodePattern
+    pattern: "NodePattern"
     reason: str
     source: str
 

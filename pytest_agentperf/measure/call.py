@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, NamedTuple, TypeVar, overload
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.errors import UsageError
@@ -23,8 +23,7 @@ _NOTHING: Final = object()
 _NOWHERE: Final = nullcontext()
 
 
-@dataclass(frozen=True, slots=True)
-class CallContext:
+class CallContext(NamedTuple):
     """How the calls of one subject are recorded.
 
     Attributes:

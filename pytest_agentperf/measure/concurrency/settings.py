@@ -1,8 +1,7 @@
 """What a watch is made for: what it looks for, and the test around it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.finding import Finding
@@ -14,8 +13,7 @@ PARTS: Final = frozenset({"blocking", "leaks", "spans", "waits"})
 """What a watch can look for."""
 
 
-@dataclass(frozen=True, slots=True)
-class WatchSettings:
+class WatchSettings(NamedTuple):
     """What to look for, and how closely.
 
     Attributes:
@@ -33,8 +31,7 @@ class WatchSettings:
     parts: frozenset[str] = PARTS
 
 
-@dataclass(frozen=True, slots=True)
-class WatchContext:
+class WatchContext(NamedTuple):
     """The test around a watch.
 
     Attributes:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pytest_agentperf.core.errors import CheckError, UsageError
 from pytest_agentperf.core.finding import Finding
@@ -26,8 +26,7 @@ _LOOP_METRICS: Final = ("loop_block_max", "loop_block_total", "loop_lag_p99")
 _SHOWN: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class BlockTotals:
+class BlockTotals(NamedTuple):
     """What held the event loop, over all times in which it was watched.
 
     Attributes:

@@ -13,7 +13,7 @@ from pytest_agentperf.measure.concurrency.loop.blocking import Blocking
 from pytest_agentperf.measure.concurrency.loop.loopwatch import LoopWatch
 from pytest_agentperf.measure.concurrency.settings import WatchContext, WatchSettings
 from pytest_agentperf.measure.concurrency.sightings import BlockTotals, Sightings
-from pytest_agentperf.measure.concurrency.waits.ledger import WaitLedger, WaitTotal
+from pytest_agentperf.measure.concurrency.waits.ledger import WaitLedger
 from pytest_agentperf.measure.concurrency.waits.waiting import Kind
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_agentperf.measure.concurrency.spans.running import RunningSpan
     from pytest_agentperf.measure.concurrency.spans.schedule import Step
     from pytest_agentperf.measure.concurrency.spans.span import Span
+    from pytest_agentperf.measure.concurrency.waits.totals import WaitTotal
 
 __all__ = ["Watch"]
 
@@ -270,7 +271,7 @@ class Watch:
         return perfect(self.spans, dependencies(self.spans))
 
     @property
-    def waits(self) -> tuple[WaitTotal, ...]:
+    def waits(self) -> "tuple[WaitTotal, ...]":
         """What was waited for, the longest altogether first: locks, queues, executors, pools."""
         return self._sightings.ledger.totals
 

@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 __all__ = ["NOT_LINUX", "CollectorClock", "Cost", "Meter", "Reading", "cause_of"]
@@ -41,8 +40,7 @@ class Reading(NamedTuple):
     asleep: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """What happened while the loop stood still.
 
     Attributes:
@@ -71,7 +69,7 @@ class Cost:
     def between(cls, before: Reading, after: Reading, *, is_known: bool = True) -> "Cost":
         """Return the cost of the time between two readings."""
         differences: Any = (max(b - a, 0) for a, b in zip(before, after, strict=True))
-        return replace(cls(*differences), is_known=is_known)
+        return cls(*differences)._replace(is_known=is_known)
 
 
 def cause_of(seconds: float, cost: Cost, threshold: float) -> str:  # noqa: PLR0911

@@ -4,8 +4,7 @@ import asyncio
 import functools
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from pytest_agentperf.core.clock import REAL_TIME, Clock
 from pytest_agentperf.measure.frames import Site
@@ -16,8 +15,7 @@ _Run: TypeAlias = Callable[[Any], object]
 _KEPT: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class TimedStep:
+class TimedStep(NamedTuple):
     """A step that took long: from when to when, the function that it is a part of, its task."""
 
     began: float

@@ -4,19 +4,20 @@ import heapq
 import sys
 import threading
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_agentperf.core.clock import REAL_TIME, Clock
-from pytest_agentperf.core.finding import Finding, Place
-from pytest_agentperf.core.units import Unit, format_quantity
-from pytest_agentperf.measure.concurrency.origins import caller, place_or_none
+from pytest_agentperf.core.finding import Finding
+from pytest_agentperf.measure.concurrency.origins import caller
 from pytest_agentperf.measure.concurrency.waits.poolwaits import POOL_MODULES, place_pools
 from pytest_agentperf.measure.concurrency.waits.primitives import ANYIO, place_primitives
 from pytest_agentperf.measure.concurrency.waits.waiting import Kind, Record, Stopwatch
 from pytest_agentperf.measure.frames import Site
 
-__all__ = ["Wait", "WaitLedger", "WaitTotal"]
+if TYPE_CHECKING:
+    from pytest_agentperf.measure.concurrency.waits.totals import Wait, WaitTotal
+
+__all__ = ["WaitLedger"]
 
 KEPT_WAITS: Final = 1000
 """The longest waits that are kept one by one."""
@@ -27,71 +28,6 @@ KEPT_SPANS: Final = 10_000
 _KEPT_TOTALS: Final = 1000
 # A worker that waits for work, or a task that waits to be told, is not kept from anything.
 _CONTENTION: Final = frozenset({"lock", "semaphore", "limiter", "executor", "pool", "queue put"})
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """One wait.
-
-    Attributes:
-        kind: What was waited for, as in ``"lock"``.
-        name: Which one: the line that waited for it first, or what it connects to.
-        seconds: How long.
-        start: When it began, by the ledger's clock.
-        task: The name of the task that waited; empty where none did.
-        place: The line that waited.
-        holder: The line that had it for most of the time; None where it is not known. Of an
-            `async with` it is the line that entered it, otherwise the one that let go.
-        holder_task: The name of the task that had it; empty where it is not known.
-        span: The span in which it was waited, or None.
-    """
-
-    kind: Kind
-    name: str
-    seconds: float
-    start: float
-    task: str
-    place: Place | None
-    holder: Place | None
-    holder_task: str
-    span: Any
-
-
-@dataclass(frozen=True, slots=True)
-class WaitTotal:
-    """All waits for one thing, exactly.
-
-    Attributes:
-        kind: What was waited for.
-        name: Which one.
-        count: How often it was waited for.
-        seconds: How long altogether; waits that overlap count each.
-        longest: The longest of them.
-    """
-
-    kind: Kind
-    name: str
-    count: int
-    seconds: float
-    longest: Wait
-
-    def __str__(self) -> str:
-        altogether = format_quantity(self.seconds, Unit.SECONDS)
-        times = "once" if self.count == 1 else f"in {self.count} waits"
-        text = f"{self.name} was waited for {altogether} altogether {times}"
-        holder, task = self.longest.holder, self.longest.holder_task
-        if holder is None:
-            return text
-        longest = format_quantity(self.longest.seconds, Unit.SECONDS)
-        whose = f" (task {task!r})" if task else ""
-        line = f"{holder.file}:{holder.line} in {holder.function}"
-        return f"{text}; longest {longest} behind {line}{whose}"
-
-    @property
-    def finding(self) -> Finding:
-        """The total as a finding, at the line that was waited for where it is known."""
-        place = self.longest.holder or self.longest.place
-        return Finding("contention", str(self), place, self.name, self.count, self.seconds)
 
 
 class WaitLedger:
@@ -136,18 +72,22 @@ class WaitLedger:
             )
 
     @property
-    def waits(self) -> tuple[Wait, ...]:
+    def waits(self) -> "tuple[Wait, ...]":
         """The longest waits, longest first, `KEPT_WAITS` at most."""
-        return tuple(_wait(record) for record in sorted(self._longest, reverse=True))
+        if not self._longest:
+            return ()
+        from pytest_agentperf.measure.concurrency.waits.totals import waits_of
+
+        return waits_of(self._longest)
 
     @property
-    def totals(self) -> tuple[WaitTotal, ...]:
+    def totals(self) -> "tuple[WaitTotal, ...]":
         """All that was waited for, the longest altogether first."""
-        ordered = sorted(self._totals.items(), key=lambda item: -item[1][1])
-        return tuple(
-            WaitTotal(kind, _name(kind, key), count, seconds, _wait(longest))
-            for (kind, key), (count, seconds, longest) in ordered
-        )
+        if not self._totals:
+            return ()
+        from pytest_agentperf.measure.concurrency.waits.totals import totals_of
+
+        return totals_of(self._totals.items())
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -198,22 +138,3 @@ def _imported() -> frozenset[str]:
     return frozenset(
         module.partition(".")[0] for module in (*POOL_MODULES, ANYIO) if module in sys.modules
     )
-
-
-def _wait(record: Record) -> Wait:
-    return Wait(
-        kind=record.kind,
-        name=_name(record.kind, record.key),
-        seconds=record.seconds,
-        start=record.start,
-        task=record.waiter,
-        place=place_or_none(record.site),
-        holder=place_or_none(record.holder),
-        holder_task=record.task,
-        span=record.span,
-    )
-
-
-def _name(kind: Kind, key: Site | str) -> str:
-    place = None if isinstance(key, str) else place_or_none(key)
-    return f"{kind} at {place.file}:{place.line}" if place else str(key)

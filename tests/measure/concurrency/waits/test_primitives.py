@@ -8,7 +8,8 @@ import anyio
 import pytest
 
 from pytest_agentperf.measure.concurrency.waits import primitives
-from pytest_agentperf.measure.concurrency.waits.ledger import WaitLedger, WaitTotal
+from pytest_agentperf.measure.concurrency.waits.ledger import WaitLedger
+from pytest_agentperf.measure.concurrency.waits.totals import WaitTotal
 
 from ...conftest import FakeClock  # noqa: TID252 -- the fixtures of the layer
 

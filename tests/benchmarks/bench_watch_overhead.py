@@ -7,6 +7,8 @@ asks the system for events in every iteration some per cent, with or without a w
 
 import asyncio
 import contextlib
+import importlib.util
+import os
 import statistics
 import subprocess
 import sys
@@ -186,67 +188,114 @@ def bench_debug_mode(record_ratio: Callable[[str, str, float], None], load: Load
 
 
 TESTS = """
-import asyncio, time, pytest
+import pytest
 
-@pytest.mark.parametrize("number", range(21))
+@pytest.mark.parametrize("number", range({count}))
 @pytest.mark.asyncio
 {marks}
 async def test_empty(number{fixtures}):
     {body}
 """
 PLAIN = {"marks": "", "fixtures": "", "body": "pass"}
-KINDS: dict[str, tuple[dict[str, str], str]] = {
-    "perf_concurrency": (
-        {
-            **PLAIN,
-            "fixtures": ", perf_concurrency",
-            "body": "async with perf_concurrency(): pass",
-        },
-        "<= 1.3",
-    ),
-    "the marker": (
-        {**PLAIN, "marks": "@pytest.mark.perf_budget(loop_block_max='50ms', leaked_tasks=0)"},
-        "<= 1.3",
-    ),
-    "nothing again": (PLAIN, "noise"),
-    "pyleak": ({**PLAIN, "marks": "@pytest.mark.no_leaks"}, "shown"),
+WATCHES: dict[str, dict[str, str]] = {
+    "perf_concurrency": {
+        **PLAIN,
+        "fixtures": ", perf_concurrency",
+        "body": "async with perf_concurrency(): pass",
+    },
+    "the marker": {
+        **PLAIN,
+        "marks": "@pytest.mark.perf_budget(loop_block_max='50ms', leaked_tasks=0)",
+    },
 }
+BESIDE: dict[str, dict[str, str]] = {
+    "the floor": {**PLAIN, "fixtures": ", floor", "body": "async with floor(): pass"},
+    "perf_concurrency unused": {**PLAIN, "fixtures": ", perf_concurrency"},
+    "nothing again": PLAIN,
+}
+PYLEAK = {**PLAIN, "marks": "@pytest.mark.no_leaks"}
 
 
+# The floor is the least that any such watch has to do: wake a thread, and list what is open before
+# and after.
 CONFTEST = """
-import time
-marks = [time.perf_counter()]
+import _thread, contextlib, os, time, pytest
+marks = []
+def pytest_sessionstart():
+    marks.append(time.perf_counter())
 def pytest_runtest_logfinish():
     marks.append(time.perf_counter())
 def pytest_sessionfinish():
-    print("spent", marks[-1] - marks[1], marks[-1] - marks[0])
+    print("spent", marks[-1] - marks[1], time.perf_counter() - marks[0])
+
+def descriptors():
+    found = set()
+    for name in os.listdir("/dev/fd"):
+        with contextlib.suppress(OSError):
+            status = os.fstat(int(name))
+            found.add((name, status.st_dev, status.st_ino))
+    return found
+
+@pytest.fixture(scope="session")
+def floor():
+    wake = _thread.allocate_lock()
+    wake.acquire()
+    def look():
+        while True:
+            wake.acquire()
+    _thread.start_new_thread(look, ())
+    class Floor:
+        async def __aenter__(self):
+            self.before = descriptors()
+            wake.release()
+        async def __aexit__(self, *_):
+            assert descriptors() <= self.before
+    return Floor
 """
 
 
-def seconds_of_tests(folder: Path, parts: dict[str, str]) -> tuple[float, float]:
-    """Return what 20 async tests of these *parts* take, without and with all before them.
+def seconds_of_tests(folder: Path, parts: dict[str, str], count: int) -> tuple[float, float]:
+    """Return what empty async tests of these *parts* take, and their session as pytest shows it.
 
-    Before them are the collection and a first such test, with which everything is imported.
+    The first of *count* tests, with which things are imported, is a part of the session alone.
     """
     (folder / "conftest.py").write_text(CONFTEST)
-    (folder / "test_empty.py").write_text(TESTS.format(**parts))
+    (folder / "test_empty.py").write_text(TESTS.format(count=count, **parts))
     options = ["-q", "-s", "-p", "no:cacheprovider", "--rootdir", str(folder), "-c", "/dev/null"]
     command = [sys.executable, "-m", "pytest", *options, str(folder)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    spent = next(line for line in shown.splitlines() if "spent" in line).split()
+    # Users have byte code; without it, each run would compile this package anew.
+    environment = {key: at for key, at in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    spent = next(line for line in shown.stdout.splitlines() if "spent" in line).split()
     return float(spent[-2]), float(spent[-1])
 
 
-def bench_empty_tests(record_ratio: Callable[[str, str, float], None], tmp_path: Path) -> None:
-    kinds = {"nothing": (PLAIN, ""), **KINDS}
-    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in kinds}
+def ratios_of_tests(
+    folder: Path, kinds: dict[str, dict[str, str]], count: int
+) -> dict[str, tuple[float, float]]:
+    """Return both times of tests of all *kinds* ÷ those of plain ones, in interleaved runs."""
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ("nothing", *kinds)}
     for _ in range(ROUNDS):
-        for name, (parts, _) in kinds.items():
-            spent[name].append(seconds_of_tests(tmp_path, parts))
-    for at, what in enumerate(("tests", "tests, with imports")):
-        base = statistics.median(times[at] for times in spent["nothing"])
-        for name, (_, must_be) in KINDS.items():
-            ratio = statistics.median(times[at] for times in spent[name]) / base
-            record_ratio(
-                f"20 empty {what}: {name} ÷ nothing", must_be if at == 0 else "shown", ratio
-            )
+        for name, times in spent.items():
+            times.append(seconds_of_tests(folder, kinds.get(name, PLAIN), count))
+    medians = {
+        name: [statistics.median(each[at] for each in times) for at in (0, 1)]
+        for name, times in spent.items()
+    }
+    tests, session = medians.pop("nothing")
+    return {name: (each[0] / tests, each[1] / session) for name, each in medians.items()}
+
+
+def bench_empty_tests(record_ratio: Callable[[str, str, float], None], tmp_path: Path) -> None:
+    ratios = ratios_of_tests(tmp_path, {**WATCHES, **BESIDE}, 201)
+    for name, (ratio, _) in ratios.items():
+        must_be = "<= 1.3" if name in WATCHES else "noise" if name == "nothing again" else "shown"
+        record_ratio(f"empty tests: {name} ÷ nothing", must_be, ratio)
+
+
+def bench_session(record_ratio: Callable[[str, str, float], None], tmp_path: Path) -> None:
+    kinds = {**WATCHES, **BESIDE}
+    if importlib.util.find_spec("pyleak"):
+        kinds["pyleak"] = PYLEAK
+    for name, (_, ratio) in ratios_of_tests(tmp_path, kinds, 20).items():
+        record_ratio(f"session of 20 empty tests: {name} ÷ nothing", "shown", ratio)

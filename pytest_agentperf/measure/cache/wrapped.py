@@ -1,0 +1,303 @@
+"""Caches that count nothing themselves: their lookups are counted while a block lasts."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FunctionType
+from typing import Any, Final, NoReturn, TypeAlias
+
+from pytest_agentperf.core.errors import UsageError
+from pytest_agentperf.measure.cache.counts import Counts, Tally
+from pytest_agentperf.measure.cache.probe import Probe
+from pytest_agentperf.measure.patching import Patches
+from pytest_agentperf.measure.wrapping import is_coroutine_function
+
+__all__ = ["is_made_by", "wrapping_probe"]
+
+Patch: TypeAlias = Callable[[Any, Tally, Patches], None]
+_MISSING: Final = object()
+
+
+def is_made_by(cache: object, module: str, name: str = "") -> bool:
+    """Return whether a class of *cache* is *name* of *module*, or of a module inside it."""
+    return any(
+        (cls.__module__ == module or cls.__module__.startswith(f"{module}."))
+        and name in {"", cls.__name__}
+        for cls in type(cache).__mro__
+    )
+
+
+def wrapping_probe(cache: Any) -> Probe | None:
+    """Return how the lookups of *cache* are counted from outside; None where it is none of these.
+
+    Raises:
+        UsageError: It is one that cannot be watched from outside.
+    """
+    for module, name, patch, size in _KINDS:
+        if is_made_by(cache, module, name):
+            return _refuse(cache) if patch is None else _probe(cache, patch, size)
+    return None
+
+
+def _probe(cache: Any, patch: Patch, size: Callable[[Any], int | None]) -> Probe:
+    tally = Tally()
+    evictions = hasattr(cache, "popitem")
+
+    def read() -> Counts:
+        evicted = tally.evictions if evictions else None
+        return Counts(tally.hits, tally.misses, evicted, size(cache))
+
+    @contextmanager
+    def watch() -> Iterator[None]:
+        patches = Patches()
+        try:
+            patch(cache, tally, patches)
+            yield
+        finally:
+            patches.undo()
+
+    subject = f"the {type(cache).__name__} of {type(cache).__module__.partition('.')[0]}"
+    return Probe(cache, subject, read, watch, tally)
+
+
+# cachetools
+
+
+def _patch_cachetools(cache: Any, tally: Tally, patches: Patches) -> None:
+    """Give *cache* a class of its own for the while: `cache[key]` looks only there."""
+    patches.replace(cache, "__class__", lambda cls: _counting_class(cls, tally))
+
+
+def _counting_class(cls: Any, tally: Tally) -> type:
+    class Counting(cls):  # type: ignore[misc]
+        __getitem__ = _counting_getitem(cls, tally)
+
+        def get(self, key: Any, default: Any = None) -> Any:
+            if key in self:
+                return self[key]
+            tally.miss()
+            return default
+
+        def __missing__(self, key: Any) -> Any:
+            tally.miss()
+            return super().__missing__(key)
+
+        def popitem(self) -> Any:
+            hits = tally.hits
+            item = super().popitem()
+            tally.hits = hits  # older versions look up what they remove
+            tally.evictions += 1
+            return item
+
+    Counting.__name__, Counting.__qualname__ = cls.__name__, cls.__qualname__
+    return Counting
+
+
+def _counting_getitem(cls: Any, tally: Tally) -> Any:
+    """Return a `__getitem__` for *cls* that counts hits, in as many frames as it had.
+
+    One frame more would cost a fifth of a cached call. The classes of cachetools take the method
+    that looks into the dictionary as a default argument, so another one can be given to a copy.
+    """
+
+    def look_up(self: Any, key: Any) -> Any:
+        try:
+            value = self._Cache__data[key]
+        except KeyError:
+            return self.__missing__(key)
+        tally.hits += 1
+        return value
+
+    def look_up_around(self: Any, key: Any) -> Any:
+        misses = tally.misses
+        value = own(self, key)
+        tally.hits += tally.misses == misses  # `__missing__` may return a value
+        return value
+
+    own, plain = cls.__getitem__, _plain_getitem(cls)
+    if own is plain:
+        return look_up
+    if own.__defaults__ != (plain,):
+        return look_up_around
+    copy = FunctionType(own.__code__, own.__globals__, own.__name__, (look_up,), own.__closure__)
+    return functools.update_wrapper(copy, own)
+
+
+def _plain_getitem(cls: Any) -> Any:
+    """Return the method that looks into the dictionary, of the class that all others have."""
+    (cache_class,) = (
+        each for each in cls.__mro__ if (each.__module__, each.__name__) == ("cachetools", "Cache")
+    )
+    return cache_class.__getitem__
+
+
+# moka-py: its class is in another language, and its objects take no attributes
+
+
+def _patch_moka(cache: Any, tally: Tally, patches: Patches) -> None:
+    def counting_get(get: Any) -> Any:
+        def counted(self: Any, key: Any, default: Any = None) -> Any:
+            if self is not cache:
+                return get(self, key, default)
+            value = get(self, key, _MISSING)
+            tally.look(is_hit=value is not _MISSING)
+            return default if value is _MISSING else value
+
+        return counted
+
+    def counting_get_with(get_with: Any) -> Any:
+        def counted(self: Any, key: Any, initializer: Any, *args: Any, **kwargs: Any) -> Any:
+            if self is not cache:
+                return get_with(self, key, initializer, *args, **kwargs)
+            computed = []
+
+            def compute() -> Any:
+                computed.append(True)
+                return initializer()
+
+            try:
+                return get_with(self, key, compute, *args, **kwargs)
+            finally:
+                tally.look(is_hit=not computed)
+
+        return counted
+
+    patches.replace(type(cache), "get", counting_get)
+    patches.replace(type(cache), "get_with", counting_get_with)
+
+
+def _moka_size(cache: Any) -> int:
+    cache.run_pending_tasks()  # it counts when it finds the time
+    return int(cache.count())
+
+
+# cashews, aiocache and Django
+
+
+def _patch_cashews(cache: Any, tally: Tally, patches: Patches) -> None:
+    async def count(call: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
+        found = await call(*args, **kwargs)
+        if command.value in {"get", "get_many"}:
+            default = kwargs.get("default")
+            for value in found if command.value == "get_many" else (found,):
+                tally.look(is_hit=value is not default)
+        return found
+
+    def counting(with_middlewares: Any) -> Any:
+        def counted(command: Any, key: Any) -> Any:
+            return functools.partial(count, with_middlewares(command, key), command)
+
+        return counted
+
+    patches.replace(cache, "_with_middlewares", counting)
+
+
+def _cashews_size(cache: Any) -> int | None:
+    stores = [getattr(backend, "store", None) for backend in cache._backends.values()]  # noqa: SLF001
+    known = [len(store) for store in stores if store is not None]
+    return sum(known) if len(known) == len(stores) else None
+
+
+def _patch_aiocache(cache: Any, tally: Tally, patches: Patches) -> None:
+    def counting_get(get: Any) -> Any:
+        @functools.wraps(get)
+        async def counted(key: Any, default: Any = None, *args: Any, **kwargs: Any) -> Any:
+            value = await get(key, None, *args, **kwargs)
+            tally.look(is_hit=value is not None)
+            return default if value is None else value
+
+        return counted
+
+    def counting_many(get: Any) -> Any:
+        @functools.wraps(get)
+        async def counted(keys: Any, *args: Any, **kwargs: Any) -> Any:
+            values = await get(keys, *args, **kwargs)
+            for value in values:
+                tally.look(is_hit=value is not None)
+            return values
+
+        return counted
+
+    patches.replace(cache, "get", counting_get)
+    patches.replace(cache, "multi_get", counting_many)
+
+
+def _patch_django(cache: Any, tally: Tally, patches: Patches) -> None:
+    def counting_get(get: Any) -> Any:
+        @functools.wraps(get)
+        def counted(key: Any, default: Any = None, version: Any = None) -> Any:
+            value = get(key, _MISSING, version)
+            tally.look(is_hit=value is not _MISSING)
+            return default if value is _MISSING else value
+
+        return counted
+
+    def counting_many(get_many: Any) -> Any:
+        @functools.wraps(get_many)
+        def counted(keys: Any, version: Any = None) -> Any:
+            wanted = list(keys)
+            found = get_many(wanted, version)
+            for key in wanted:
+                tally.look(is_hit=key in found)
+            return found
+
+        return counted
+
+    patches.replace(cache, "get", counting_get)
+    if not cache.get_many.__module__.endswith("backends.base"):  # which asks `get` for each key
+        patches.replace(cache, "get_many", counting_many)
+    for name in ("get_or_set", "aget_or_set"):
+        patches.replace(cache, name, lambda method: _counted_once(method, tally))
+
+
+def _counted_once(get_or_set: Any, tally: Tally) -> Any:
+    """Return *get_or_set*, which asks again for what it has set, without the second count."""
+
+    def before(default: Any) -> tuple[Any, list[bool]]:
+        computed: list[bool] = []
+
+        def compute() -> Any:
+            value = default() if callable(default) else default
+            computed.append(True)
+            return value
+
+        return compute, computed
+
+    @functools.wraps(get_or_set)
+    async def counted_async(key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
+        compute, computed = before(default)
+        value = await get_or_set(key, compute, *args, **kwargs)
+        tally.hits -= len(computed)
+        return value
+
+    @functools.wraps(get_or_set)
+    def counted(key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
+        compute, computed = before(default)
+        value = get_or_set(key, compute, *args, **kwargs)
+        tally.hits -= len(computed)
+        return value
+
+    return counted_async if is_coroutine_function(get_or_set) else counted
+
+
+def _dictionary_size(cache: Any) -> int | None:
+    entries = getattr(cache, "_cache", None)
+    return len(entries) if isinstance(entries, dict) else None
+
+
+def _refuse(cache: Any) -> NoReturn:
+    raise UsageError(
+        f"perf_cache cannot count the lookups of a {type(cache).__name__} of cachebox, which is no"
+        " Python code; give it the function behind that cache, whose cache_info() it reads"
+    )
+
+
+_KINDS: Final[tuple[tuple[str, str, Patch | None, Callable[[Any], int | None]], ...]] = (
+    ("cachetools", "Cache", _patch_cachetools, len),
+    ("_moka_py", "Moka", _patch_moka, _moka_size),
+    ("cashews", "Cache", _patch_cashews, _cashews_size),
+    ("aiocache", "BaseCache", _patch_aiocache, _dictionary_size),
+    ("django.core.cache", "BaseCache", _patch_django, _dictionary_size),
+    ("cachebox", "", None, len),
+)
+"""Who makes a cache, the class that all of that maker have, how it is counted, and its size."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pytest_agentperf.core.usage import Usage
     from pytest_agentperf.integrations.llm_server import LLMServer
     from pytest_agentperf.integrations.reply import Reply
+    from pytest_agentperf.measure.cache.door import PerfCache
     from pytest_agentperf.measure.concurrency.door import PerfConcurrency
     from pytest_agentperf.measure.memory.door import PerfMemory
     from pytest_agentperf.measure.timer import PerfTimer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AgentPerfError",
     "LLMServer",
+    "PerfCache",
     "PerfConcurrency",
     "PerfMemory",
     "PerfTimer",
@@ -30,6 +32,7 @@ __all__ = [
 _HOMES = {
     "AgentPerfError": "core.errors",
     "LLMServer": "integrations.llm_server",
+    "PerfCache": "measure.cache.door",
     "PerfConcurrency": "measure.concurrency.door",
     "PerfMemory": "measure.memory.door",
     "PerfTimer": "measure.timer",

@@ -17,12 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_agentperf.integrations.llm_server import LLMServer
+    from pytest_agentperf.measure.cache.door import PerfCache
     from pytest_agentperf.measure.concurrency.door import PerfConcurrency
     from pytest_agentperf.measure.memory.door import PerfMemory
     from pytest_agentperf.measure.timer import PerfTimer
     from pytest_agentperf.session import PerfSession
 
-__all__ = ["SESSION", "perf_concurrency", "perf_llm_server", "perf_memory", "perf_timer"]
+__all__ = [
+    "SESSION",
+    "perf_cache",
+    "perf_concurrency",
+    "perf_llm_server",
+    "perf_memory",
+    "perf_timer",
+]
 
 SESSION: "Final[pytest.StashKey[PerfSession]]" = pytest.StashKey()
 """Where the session's state is kept, in `config.stash`, once there is any."""
@@ -50,6 +58,14 @@ def perf_memory(pytestconfig: pytest.Config) -> "PerfMemory":
     from pytest_agentperf.measure.memory.door import PerfMemory
 
     return PerfMemory(_session(pytestconfig, "perf_memory").current_metering)
+
+
+@pytest.fixture(scope="session")
+def perf_cache(pytestconfig: pytest.Config) -> "PerfCache":
+    """Count what caches answer and what is computed behind them, and what of prompts repeats."""
+    from pytest_agentperf.measure.cache.door import PerfCache
+
+    return PerfCache(_session(pytestconfig, "perf_cache").current_caching)
 
 
 @pytest.fixture(scope="session")

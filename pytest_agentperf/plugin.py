@@ -11,6 +11,7 @@ import pytest
 from pytest_agentperf.core import clock as _clock  # noqa: F401
 from pytest_agentperf.fixtures import (
     SESSION,
+    perf_cache,
     perf_concurrency,
     perf_llm_server,
     perf_memory,
@@ -21,7 +22,7 @@ from pytest_agentperf.options import add_options, is_narrowed
 if TYPE_CHECKING:
     from pytest_agentperf.session import PerfSession
 
-__all__ = ["perf_concurrency", "perf_llm_server", "perf_memory", "perf_timer"]
+__all__ = ["perf_cache", "perf_concurrency", "perf_llm_server", "perf_memory", "perf_timer"]
 
 _MARKERS: Final = (
     (

@@ -50,6 +50,7 @@ from pytest_agentperf.watched import (
 )
 
 if TYPE_CHECKING:
+    from pytest_agentperf.measure.cache.door import CacheUse
     from pytest_agentperf.measure.concurrency.door import Watching
     from pytest_agentperf.measure.memory.block import MeterTools
     from pytest_agentperf.measure.memory.door import Metering
@@ -72,6 +73,7 @@ class _RunningTest:
         outcome: How its body ended, where that is what is measured.
         watching: Its watches, once it has asked for one.
         metering: What was metered, once it has asked for that.
+        caching: What was counted of caches, once it has asked for that.
         profiled: What its profiles tell.
     """
 
@@ -83,12 +85,13 @@ class _RunningTest:
     outcome: BodyOutcome = field(default_factory=BodyOutcome)
     watching: "Watching | None" = None
     metering: "Metering | None" = None
+    caching: "CacheUse | None" = None
     profiled: list[Measurement] = field(default_factory=list)
 
     def measurements(self) -> list[Measurement]:
-        """Return what was timed, watched and metered."""
-        others = [recorder for recorder in (self.watching, self.metering) if recorder]
-        found = [measurement for each in others for measurement in each.measurements()]
+        """Return what was timed, watched, metered and counted."""
+        recorders = (self.watching, self.metering, self.caching)
+        found = [one for each in recorders if each for one in each.measurements()]
         return [*self.timings.measurements(), *found, *self.profiled]
 
 
@@ -184,6 +187,19 @@ class PerfSession:
             UsageError: No measured test is in its call phase.
         """
         return self._metering_of(self._current_test("perf_memory"))
+
+    def current_caching(self) -> "CacheUse":
+        """Return what is counted of caches in the running test.
+
+        Raises:
+            UsageError: No measured test is in its call phase.
+        """
+        running = self._current_test("perf_cache")
+        if running.caching is None:
+            from pytest_agentperf.measure.cache.door import CacheUse
+
+            running.caching = CacheUse()
+        return running.caching
 
     def _metering_of(self, running: _RunningTest) -> "Metering":
         if running.metering is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from inspect import isawaitable
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ def probe_of(cache: Any) -> Probe:
         UsageError: It is none that can be read; the message says what was looked for.
     """
     for inner in _behind(cache):
-        for read in (_read_pair, _read_info, _read_by_library, _read_stats, wrapping_probe):
+        for read in (_read_pair, _read_by_library, _read_info, _read_stats, wrapping_probe):
             probe = read(inner)
             if probe is not None:
                 return probe
@@ -81,6 +82,8 @@ def _read_info(cache: Any) -> Probe | None:
 def _read_by_library(cache: Any) -> Probe | None:
     if is_made_by(cache, "theine", "Cache"):
         return Probe(cache, "the theine cache", lambda: _theine_counts(cache))
+    if is_made_by(cache, "async_lru") and callable(getattr(cache, "cache_info", None)):
+        return Probe(cache, f"the cache of {name_of(cache)}", _AsyncLru(cache).read)
     if is_made_by(cache, "diskcache") and hasattr(cache, "statistics"):
         return _diskcache_probe(cache)
     if is_made_by(cache, "redis") and callable(getattr(cache, "dbsize", None)):
@@ -92,7 +95,8 @@ def _read_stats(cache: Any) -> Probe | None:
     stats = getattr(cache, "stats", None)
     if not callable(stats):
         return None
-    subject = f"the {type(cache).__name__}" if not hasattr(cache, "__name__") else name_of(cache)
+    is_function = hasattr(cache, "__name__")
+    subject = f"the cache of {name_of(cache)}" if is_function else f"the {type(cache).__name__}"
     return Probe(cache, subject, lambda: _resolved(stats(), subject))
 
 
@@ -149,6 +153,26 @@ def _theine_counts(cache: Any) -> Counts:
         return sum(int(repr(getattr(shard, name))[6:-1]) for shard in cache._shards)  # noqa: SLF001
 
     return Counts(total("_hits"), total("_misses"), size=len(cache))
+
+
+class _AsyncLru:
+    """Reads a function of async-lru, which clears its counters at its first call in a new loop."""
+
+    def __init__(self, cached: Any) -> None:
+        self._cached = cached
+        self._loop: object = None
+        self._last = self._cleared = Counts(0, 0)
+
+    def read(self) -> Counts:
+        loop = getattr(self._cached, "_LRUCacheWrapper__first_loop", None)
+        if loop is not self._loop:
+            self._cleared = self._last
+        self._loop = loop
+        found, cleared = counts_of(self._cached.cache_info(), name_of(self._cached)), self._cleared
+        self._last = replace(
+            found, hits=found.hits + cleared.hits, misses=found.misses + cleared.misses
+        )
+        return self._last
 
 
 def _diskcache_probe(cache: Any) -> Probe:

@@ -56,7 +56,7 @@ def _probe(cache: Any, patch: Patch, size: Callable[[Any], int | None]) -> Probe
         finally:
             patches.undo()
 
-    subject = f"the {type(cache).__name__} of {type(cache).__module__.partition('.')[0]}"
+    subject = f"the {type(cache).__name__} of {type(cache).__module__.partition('.')[0].strip('_')}"
     return Probe(cache, subject, read, watch, tally)
 
 

@@ -252,7 +252,8 @@ class CacheHits:
         """
         __tracebackhide__ = True
         if self.hit_rate < 1:
-            raise CheckError(f"{self.misses} of the lookups missed: {self.results}")
+            lookups = self.results.counts.lookups
+            raise CheckError(f"{self.misses} of {lookups} lookups missed: {self.results}")
 
     def assert_misses(self, exactly: int) -> None:
         """Fail unless so many lookups missed.

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from inspect import isawaitable
 from typing import Any, Final
 
 from pytest_agentperf.core.errors import UsageError
@@ -11,6 +10,7 @@ from pytest_agentperf.measure.cache.counts import Counts
 from pytest_agentperf.measure.cache.probe import Probe, Reading
 from pytest_agentperf.measure.cache.wrapped import is_made_by, wrapping_probe
 from pytest_agentperf.measure.timings import name_of
+from pytest_agentperf.measure.wrapping import is_coroutine_function
 
 __all__ = ["counts_of", "probe_of"]
 
@@ -97,17 +97,12 @@ def _read_stats(cache: Any) -> Probe | None:
         return None
     is_function = hasattr(cache, "__name__")
     subject = f"the cache of {name_of(cache)}" if is_function else f"the {type(cache).__name__}"
-    return Probe(cache, subject, lambda: _resolved(stats(), subject))
 
+    async def read() -> Counts:
+        return counts_of(await stats(), subject)
 
-def _resolved(found: Any, subject: str) -> Reading:
-    if not isawaitable(found):
-        return counts_of(found, subject)
-
-    async def resolve() -> Counts:
-        return counts_of(await found, subject)
-
-    return resolve()
+    is_async = is_coroutine_function(stats)
+    return Probe(cache, subject, read if is_async else lambda: counts_of(stats(), subject))
 
 
 def counts_of(found: Any, subject: str) -> Counts:

@@ -1,0 +1,255 @@
+"""Caches that count nothing: their lookups are counted for a block, and then left as they were."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pytest_agentperf.measure.cache.door import PerfCache
+
+KEYS = (1, 2, 1, 1, 3)
+KINDS = ["Cache", "LRUCache", "FIFOCache", "LFUCache", "RRCache", "TTLCache", "TLRUCache"]
+
+
+def made(library: Any, kind: str, **options: Any) -> Any:
+    """Return a cache of cachetools for two entries."""
+    more = {"TTLCache": (60,), "TLRUCache": (lambda key, value, now: now + 60,)}
+    return getattr(library, kind)(2, *more.get(kind, ()), **options)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cachetools_is_counted_through_its_function(perf_cache: PerfCache, kind: str) -> None:
+    library: Any = pytest.importorskip("cachetools")
+    cache = made(library, kind)
+    answer = library.cached(cache)(str)
+    with perf_cache(answer) as hits:
+        for key in KEYS:
+            answer(key)
+    assert (hits.sequence, hits.evictions, hits.size_after) == ("MMHHM", 1, 2)
+    assert type(cache) is getattr(library, kind)
+    answer(1)
+    assert hits.hits == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cachetools_is_counted_as_a_mapping(perf_cache: PerfCache, kind: str) -> None:
+    library: Any = pytest.importorskip("cachetools")
+    cache = made(library, kind)
+    cache["a"] = 1
+    with perf_cache(cache) as hits:
+        assert cache["a"] == cache.get("a") == 1
+        assert (cache.get("b"), cache.get("b", 5)) == (None, 5)
+        with pytest.raises(KeyError):
+            cache["b"]
+    assert hits.sequence == "HHMMM"
+
+
+def test_cachetools_with_locks_and_methods_is_counted(perf_cache: PerfCache) -> None:
+    import threading
+
+    library: Any = pytest.importorskip("cachetools")
+    for lock in (threading.Lock(), threading.Condition()):
+        name = "condition" if isinstance(lock, threading.Condition) else "lock"
+        answer = library.cached(library.LRUCache(2), **{name: lock})(str)
+        with perf_cache(answer) as hits:
+            for key in KEYS:
+                answer(key)
+        assert hits.sequence == "MMHHM"
+
+
+def test_expired_entry_of_cachetools_is_a_miss(perf_cache: PerfCache) -> None:
+    library: Any = pytest.importorskip("cachetools")
+    now = [0.0]
+    cache = made(library, "TTLCache", timer=lambda: now[0])
+    with perf_cache(cache) as hits:
+        cache["a"] = 1
+        assert cache.get("a") == 1
+        now[0] = 61.0
+        assert cache.get("a") is None
+        with pytest.raises(KeyError):
+            cache["a"]
+    assert hits.sequence == "HMM"
+
+
+def test_users_own_class_of_cachetools_is_counted(perf_cache: PerfCache) -> None:
+    library: Any = pytest.importorskip("cachetools")
+
+    class Doubling(library.LRUCache):  # type: ignore[misc]
+        def __getitem__(self, key: Any) -> Any:
+            return super().__getitem__(key)
+
+        def __missing__(self, key: Any) -> Any:
+            self[key] = 2 * key
+            return 2 * key
+
+    cache = Doubling(2)
+    with perf_cache(cache) as hits:
+        assert [cache[key] for key in KEYS] == [2, 4, 2, 2, 6]
+    assert hits.sequence == "MMHHM"
+
+
+def test_blocks_on_a_wrapped_cache_nest_and_overlap(perf_cache: PerfCache) -> None:
+    library: Any = pytest.importorskip("cachetools")
+    cache = library.LRUCache(5)
+    first, second = perf_cache(cache), perf_cache(cache)
+    first.__enter__()
+    cache.get("a")
+    second.__enter__()
+    cache.get("b")
+    first.__exit__(None, None, None)
+    cache["c"] = 1
+    cache.get("c")
+    second.__exit__(None, None, None)
+    assert (first.sequence, second.sequence) == ("MM", "MH")
+    assert type(cache) is library.LRUCache
+
+
+def test_block_left_by_an_error_leaves_the_cache_as_it_was(perf_cache: PerfCache) -> None:
+    library: Any = pytest.importorskip("cachetools")
+    cache = library.LRUCache(5)
+    with pytest.raises(ValueError, match="of the block"), perf_cache(cache) as hits:
+        cache.get("a")
+        raise ValueError("of the block")
+    assert hits.misses == 1
+    assert type(cache) is library.LRUCache
+
+
+def test_refused_block_leaves_the_cache_as_it_was(perf_cache: PerfCache) -> None:
+    library: Any = pytest.importorskip("cachetools")
+    cache = library.LRUCache(5)
+    with pytest.raises(RuntimeError, match="warm=True"):
+        perf_cache(cache, warm=True).__enter__()
+    assert type(cache) is library.LRUCache
+
+
+def test_other_caches_of_a_class_are_not_counted(perf_cache: PerfCache) -> None:
+    library: Any = pytest.importorskip("moka_py")
+    mine, other = library.Moka(10), library.Moka(10)
+    before = (library.Moka.get, library.Moka.get_with)
+    with perf_cache(mine) as hits:
+        other.get("a")
+        other.get_with("a", lambda: 1)
+        mine.get("a", 3)
+    assert hits.sequence == "M"
+    assert (library.Moka.get, library.Moka.get_with) == before
+
+
+def test_moka_is_counted(perf_cache: PerfCache) -> None:
+    library: Any = pytest.importorskip("moka_py")
+    cache = library.Moka(10)
+    with perf_cache(cache) as hits:
+        assert cache.get("a") is None
+        assert cache.get("a", 5) == 5
+        assert cache.get_with("a", lambda: 1) == 1
+        assert cache.get_with("a", lambda: 2) == 1
+        assert cache.get("a") == 1
+    assert (hits.sequence, hits.size_after) == ("MMMHH", 1)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_function_of_moka_leads_to_its_cache(perf_cache: PerfCache, *, waits: bool) -> None:
+    library: Any = pytest.importorskip("moka_py")
+    answer = library.cached(maxsize=10, wait_concurrent=waits)(str)
+    with perf_cache(answer) as hits:
+        for key in KEYS:
+            answer(key)
+    assert hits.sequence == "MMHHM"
+
+
+async def ask(answer: Callable[[int], Awaitable[object]]) -> None:
+    for key in KEYS:
+        await answer(key)
+
+
+async def echo(key: int) -> int:
+    return key
+
+
+@pytest.mark.asyncio
+async def test_cashews_is_counted(perf_cache: PerfCache) -> None:
+    library: Any = pytest.importorskip("cashews")
+    cache = library.Cache()
+    cache.setup("mem://")
+    answer = cache(ttl="10m")(echo)
+    async with perf_cache(cache) as hits:
+        await ask(answer)
+        await cache.get_many("x", "y")
+    assert (hits.sequence, hits.size_after) == ("MMHHMMM", 3)
+    await ask(answer)
+    assert "_with_middlewares" not in vars(cache)
+
+
+@pytest.mark.asyncio
+async def test_aiocache_is_counted(perf_cache: PerfCache) -> None:
+    library: Any = pytest.importorskip("aiocache")
+    answer = library.cached()(echo)
+    async with perf_cache(answer) as hits:
+        await ask(answer)
+        assert await answer.cache.get("x", 5) == 5
+        assert await answer.cache.get("x", default=6) == 6
+        assert await answer.cache.multi_get(["x", "y"]) == [None, None]
+    assert (hits.sequence, hits.size_after) == ("MMHHMMMMM", 3)
+    assert not {"get", "multi_get"} & set(vars(answer.cache))
+
+
+@pytest.fixture(scope="module")
+def django_cache() -> Iterator[Any]:
+    pytest.importorskip("django")
+    from django.conf import settings
+
+    backend = "django.core.cache.backends.locmem.LocMemCache"
+    if not settings.configured:
+        settings.configure(CACHES={"default": {"BACKEND": backend}})
+    from django.core.cache import cache
+
+    yield cache
+    cache.clear()
+
+
+@pytest.fixture
+def django(django_cache: Any) -> Any:
+    django_cache.clear()
+    return django_cache
+
+
+def test_django_is_counted_through_its_proxy(perf_cache: PerfCache, django: Any) -> None:
+    with perf_cache(django) as hits:
+        assert django.get("a") is None
+        assert django.get("a", 5) == 5
+        django.set("a", None)
+        assert django.get("a", 5) is None
+        assert django.get_many(["a", "b"]) == {"a": None}
+    assert (hits.sequence, hits.size_after) == ("MMHHM", 1)
+
+
+@pytest.mark.parametrize("default", [3, lambda: 3])
+def test_get_or_set_of_django_is_one_lookup(
+    perf_cache: PerfCache, django: Any, default: object
+) -> None:
+    with perf_cache(django) as hits:
+        assert django.get_or_set("a", default) == 3
+        assert django.get_or_set("a", default) == 3
+    assert (hits.hits, hits.misses) == (1, 1)
+
+
+def test_async_calls_of_django_are_counted(perf_cache: PerfCache, django: Any) -> None:
+    async def look_up() -> None:
+        async with perf_cache(django) as hits:
+            assert await django.aget("a", 5) == 5
+            assert await django.aget_or_set("a", 3) == 3
+            assert await django.aget("a") == 3
+        assert (hits.hits, hits.misses) == (1, 2)
+
+    asyncio.run(look_up())
+
+
+def test_long_strip_of_a_wrapped_cache_is_bounded(perf_cache: PerfCache) -> None:
+    library: Any = pytest.importorskip("cachetools")
+    cache = library.LRUCache(5)
+    with perf_cache(cache) as hits:
+        for key in itertools.islice(itertools.cycle("ab"), 10_000):
+            cache.get(key)
+    assert hits.misses == 10_000
+    assert hits.sequence == "…" + "M" * 200

@@ -193,9 +193,7 @@ def test_counts_are_read_from_many_shapes(found: object, counts: Counts) -> None
     [None, {}, {"hits": 1}, {"hits": True, "misses": 2}, {"hits": -1, "misses": 2}, (1,), (1, 2, 3),
      {"hits": 1.5, "misses": 2}, {"misses": 2}, "text"],
 )  # fmt: skip
-def test_counts_that_are_none_are_refused_with_a_cure(
-    perf_cache: PerfCache, found: object
-) -> None:
+def test_counts_that_are_none_are_refused_with_a_cure(perf_cache: PerfCache, found: object) -> None:
     with pytest.raises(UsageError, match="expected numbers of 0 or more called hits and misses"):
         perf_cache(Info(info=found)).__enter__()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -109,9 +109,15 @@ def test_blocks_on_a_wrapped_cache_nest_and_overlap(perf_cache: PerfCache) -> No
 def test_block_left_by_an_error_leaves_the_cache_as_it_was(perf_cache: PerfCache) -> None:
     library: Any = pytest.importorskip("cachetools")
     cache = library.LRUCache(5)
-    with pytest.raises(ValueError, match="of the block"), perf_cache(cache) as hits:
-        cache.get("a")
-        raise ValueError("of the block")
+    hits = perf_cache(cache)
+
+    def work() -> None:
+        with hits:
+            cache.get("a")
+            raise ValueError("of the block")
+
+    with pytest.raises(ValueError, match="of the block"):
+        work()
     assert hits.misses == 1
     assert type(cache) is library.LRUCache
 
@@ -195,17 +201,12 @@ async def test_aiocache_is_counted(perf_cache: PerfCache) -> None:
 
 
 @pytest.fixture(scope="module")
-def django_cache() -> Iterator[Any]:
-    pytest.importorskip("django")
-    from django.conf import settings
-
+def django_cache() -> Any:
+    conf: Any = pytest.importorskip("django.conf")
     backend = "django.core.cache.backends.locmem.LocMemCache"
-    if not settings.configured:
-        settings.configure(CACHES={"default": {"BACKEND": backend}})
-    from django.core.cache import cache
-
-    yield cache
-    cache.clear()
+    if not conf.settings.configured:
+        conf.settings.configure(CACHES={"default": {"BACKEND": backend}})
+    return pytest.importorskip("django.core.cache").cache
 
 
 @pytest.fixture

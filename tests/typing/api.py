@@ -9,6 +9,7 @@ import pytest
 from pytest_agentperf import (
     AgentPerfError,
     LLMServer,
+    PerfCache,
     PerfConcurrency,
     PerfMemory,
     PerfTimer,
@@ -97,6 +98,31 @@ async def watch(perf_concurrency: PerfConcurrency) -> None:
     scaling = await perf_concurrency.scaling(length_later, "a", levels=(1, 2))
     scaling.assert_scales(efficiency=0.8)
     perf_concurrency.scaling(length, "a").assert_scales(0.8)
+
+
+@pytest.mark.perf_budget("ask", hit_rate="80%", misses=1, prefix_reuse=0.9, time_saved="1s")
+async def cache(perf_cache: PerfCache) -> None:
+    load = perf_cache.count(length)
+    assert_type(load("a"), int)
+    assert_type(load.computed.calls, int)
+    answer = functools.lru_cache(load)
+    with perf_cache(answer, "ask", load=load) as hits:
+        answer("a")
+    async with perf_cache((lambda: 1, lambda: 2), warm=False) as hits:
+        assert_type(await perf_cache.count(length_later)("a"), int)
+    assert_type(hits.hit_rate, float)
+    assert_type(hits.evictions, int)
+    assert_type(hits.size_after, int | None)
+    hits.assert_hit_rate(at_least="80%")
+    hits.assert_all_hits()
+    hits.assert_misses(exactly=0)
+    perf_cache.assert_computed_once(length, "a", load=load, concurrency=50, hold="50ms")
+    await perf_cache.assert_computed_once(length_later, "a", load=load)
+    await perf_cache.assert_expires(length_later, "a", load=load, after="60s", advance=print)
+    perf_cache.assert_evicts(length, ["a", "b"], load=load, evicted=["a"], kept=["b"])
+    reuse = perf_cache.prefix([{"messages": []}], "session")
+    reuse.assert_prefix_reuse(min="90%")
+    assert_type(reuse.shares, tuple[float, ...])
 
 
 @pytest.mark.perf(rerun=True)

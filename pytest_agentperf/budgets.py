@@ -30,7 +30,12 @@ __all__ = ["FIXTURES", "Budgets", "is_body", "is_one_call", "open_budgets"]
 TIMING_FIXTURES: Final = frozenset({"perf_timer"})
 """Fixtures that time calls themselves: the body of a test with one is not a call."""
 
-FIXTURES: Final = TIMING_FIXTURES | {"perf_concurrency", "perf_llm_server", "perf_memory"}
+FIXTURES: Final = TIMING_FIXTURES | {
+    "perf_cache",
+    "perf_concurrency",
+    "perf_llm_server",
+    "perf_memory",
+}
 
 
 class Budgets(NamedTuple):

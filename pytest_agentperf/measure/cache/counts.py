@@ -1,6 +1,7 @@
 """What a cache has counted so far, and the tally of one that has to be counted from outside."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -60,22 +61,32 @@ class Counts:
 class Tally:
     """Lookups of a cache that counts none itself.
 
-    A hit costs its caller one addition and no call; the order of hits and misses follows from how
-    many hits there were at each miss.
+    The order of hits and misses follows from how many hits there were at each miss: a hit need only
+    be added.
 
     Attributes:
-        hits: Lookups that were answered; whoever sees one adds it.
-        misses: Lookups that were not.
+        count_hits: Returns the hits that a cache's own code has added, where it does so.
+        misses: Lookups that were not answered.
         evictions: Entries removed for lack of room.
     """
 
-    __slots__ = ("_hits_at_misses", "evictions", "hits", "misses")
+    __slots__ = ("_hits", "_hits_at_misses", "count_hits", "evictions", "misses")
 
     def __init__(self) -> None:
-        self.hits = 0
+        self.count_hits: Callable[[], int] = int
         self.misses = 0
         self.evictions = 0
+        self._hits = 0
         self._hits_at_misses: deque[int] = deque(maxlen=STRIP)
+
+    @property
+    def hits(self) -> int:
+        """Lookups that were answered."""
+        return self._hits + self.count_hits()
+
+    def forget_hits(self, number: int) -> None:
+        """Take back hits that were no lookups of the user."""
+        self._hits -= number
 
     def miss(self) -> None:
         """Count a lookup that was not answered."""
@@ -85,7 +96,7 @@ class Tally:
     def look(self, *, is_hit: bool) -> None:
         """Count a lookup."""
         if is_hit:
-            self.hits += 1
+            self._hits += 1
         else:
             self.miss()
 

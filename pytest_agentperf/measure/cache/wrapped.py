@@ -85,7 +85,7 @@ def _counting_class(cls: Any, tally: Tally) -> type:
         def popitem(self) -> Any:
             hits = tally.hits
             item = super().popitem()
-            tally.hits = hits  # older versions look up what they remove
+            tally.forget_hits(tally.hits - hits)  # older versions look up what they remove
             tally.evictions += 1
             return item
 
@@ -99,20 +99,25 @@ def _counting_getitem(cls: Any, tally: Tally) -> Any:
     One frame more would cost a fifth of a cached call. The classes of cachetools take the method
     that looks into the dictionary as a default argument, so another one can be given to a copy.
     """
+    hits = 0  # no attribute of the tally: that would cost twice as much
 
     def look_up(self: Any, key: Any) -> Any:
+        nonlocal hits
         try:
             value = self._Cache__data[key]
         except KeyError:
             return self.__missing__(key)
-        tally.hits += 1
+        hits += 1
         return value
 
     def look_up_around(self: Any, key: Any) -> Any:
+        nonlocal hits
         misses = tally.misses
         value = own(self, key)
-        tally.hits += tally.misses == misses  # `__missing__` may return a value
+        hits += tally.misses == misses  # `__missing__` may return a value
         return value
+
+    tally.count_hits = lambda: hits
 
     own, plain = cls.__getitem__, _plain_getitem(cls)
     if own is plain:
@@ -175,21 +180,27 @@ def _moka_size(cache: Any) -> int:
 
 
 def _patch_cashews(cache: Any, tally: Tally, patches: Patches) -> None:
-    async def count(call: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
-        found = await call(*args, **kwargs)
-        if command.value in {"get", "get_many"}:
-            default = kwargs.get("default")
-            for value in found if command.value == "get_many" else (found,):
-                tally.look(is_hit=value is not default)
-        return found
-
-    def counting(with_middlewares: Any) -> Any:
-        def counted(command: Any, key: Any) -> Any:
-            return functools.partial(count, with_middlewares(command, key), command)
+    def counting_get(get: Any) -> Any:
+        @functools.wraps(get)
+        async def counted(key: Any, default: Any = None) -> Any:
+            value = await get(key, _MISSING)
+            tally.look(is_hit=value is not _MISSING)
+            return default if value is _MISSING else value
 
         return counted
 
-    patches.replace(cache, "_with_middlewares", counting)
+    def counting_many(get_many: Any) -> Any:
+        @functools.wraps(get_many)
+        async def counted(*keys: Any, default: Any = None) -> Any:
+            values = await get_many(*keys, default=_MISSING)
+            for value in values:
+                tally.look(is_hit=value is not _MISSING)
+            return tuple(default if value is _MISSING else value for value in values)
+
+        return counted
+
+    patches.replace(cache, "get", counting_get)
+    patches.replace(cache, "get_many", counting_many)
 
 
 def _cashews_size(cache: Any) -> int | None:
@@ -267,14 +278,14 @@ def _counted_once(get_or_set: Any, tally: Tally) -> Any:
     async def counted_async(key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
         compute, computed = before(default)
         value = await get_or_set(key, compute, *args, **kwargs)
-        tally.hits -= len(computed)
+        tally.forget_hits(len(computed))
         return value
 
     @functools.wraps(get_or_set)
     def counted(key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
         compute, computed = before(default)
         value = get_or_set(key, compute, *args, **kwargs)
-        tally.hits -= len(computed)
+        tally.forget_hits(len(computed))
         return value
 
     return counted_async if is_coroutine_function(get_or_set) else counted

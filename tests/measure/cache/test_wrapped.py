@@ -181,10 +181,13 @@ async def test_cashews_is_counted(perf_cache: PerfCache) -> None:
     answer = cache(ttl="10m")(echo)
     async with perf_cache(cache) as hits:
         await ask(answer)
-        await cache.get_many("x", "y")
-    assert (hits.sequence, hits.size_after) == ("MMHHMMM", 3)
+        assert await cache.get("x", 5) == 5
+        assert await cache.get("x", default=6) == 6
+        await cache.set("y", None)
+        assert await cache.get_many("x", "y", default=7) == (7, None)
+    assert (hits.sequence, hits.size_after) == ("MMHHMMMMH", 4)
     await ask(answer)
-    assert "_with_middlewares" not in vars(cache)
+    assert not {"get", "get_many"} & set(vars(cache))
 
 
 @pytest.mark.asyncio

@@ -36,7 +36,14 @@ async def service() -> AsyncIterator[WeatherService]:
 
 
 @pytest_asyncio.fixture
-async def agent(llm: LLMServer, service: WeatherService) -> AsyncIterator[WeatherAgent]:
+async def weather(service: WeatherService) -> AsyncIterator[WeatherClient]:
+    """Make the agent's way to the service, with its pool, its cache and its batcher."""
+    async with WeatherClient(service.port) as weather:
+        yield weather
+
+
+@pytest_asyncio.fixture
+async def agent(llm: LLMServer, weather: WeatherClient) -> AsyncIterator[WeatherAgent]:
     """Make the agent that talks to both."""
-    async with WeatherClient(service.port) as weather, WeatherAgent(llm.url, weather) as agent:
+    async with WeatherAgent(llm.url, weather) as agent:
         yield agent

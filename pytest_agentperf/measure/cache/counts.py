@@ -4,9 +4,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeAlias
 
 __all__ = ["STRIP", "Counts", "Tally"]
+
+HitCount: TypeAlias = Callable[[], int]
 
 STRIP: Final = 200
 """Lookups that a strip shows, the last ones."""
@@ -73,7 +75,7 @@ class Tally:
     __slots__ = ("_hits", "_hits_at_misses", "count_hits", "evictions", "misses")
 
     def __init__(self) -> None:
-        self.count_hits: Callable[[], int] = int
+        self.count_hits: HitCount = int
         self.misses = 0
         self.evictions = 0
         self._hits = 0

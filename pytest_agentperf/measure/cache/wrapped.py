@@ -3,10 +3,10 @@
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FunctionType
 from typing import Any, Final, NoReturn, TypeAlias
 
 from pytest_agentperf.core.errors import UsageError
+from pytest_agentperf.measure.cache.counting_class import patch_cachetools
 from pytest_agentperf.measure.cache.counts import Counts, Tally
 from pytest_agentperf.measure.cache.probe import Probe
 from pytest_agentperf.measure.patching import Patches
@@ -60,93 +60,24 @@ def _probe(cache: Any, patch: Patch, size: Callable[[Any], int | None]) -> Probe
     return Probe(cache, subject, read, watch, tally)
 
 
-# cachetools
-
-
-def _patch_cachetools(cache: Any, tally: Tally, patches: Patches) -> None:
-    """Give *cache* a class of its own for the while: `cache[key]` looks only there."""
-    patches.replace(cache, "__class__", lambda cls: _counting_class(cls, tally))
-
-
-def _counting_class(cls: Any, tally: Tally) -> type:
-    class Counting(cls):  # type: ignore[misc]
-        __getitem__ = _counting_getitem(cls, tally)
-
-        def get(self, key: Any, default: Any = None) -> Any:
-            if key in self:
-                return self[key]
-            tally.miss()
-            return default
-
-        def __missing__(self, key: Any) -> Any:
-            tally.miss()
-            return super().__missing__(key)
-
-        def popitem(self) -> Any:
-            hits = tally.hits
-            item = super().popitem()
-            tally.forget_hits(tally.hits - hits)  # older versions look up what they remove
-            tally.evictions += 1
-            return item
-
-    Counting.__name__, Counting.__qualname__ = cls.__name__, cls.__qualname__
-    return Counting
-
-
-def _counting_getitem(cls: Any, tally: Tally) -> Any:
-    """Return a `__getitem__` for *cls* that counts hits, in as many frames as it had.
-
-    One frame more would cost a fifth of a cached call. The classes of cachetools take the method
-    that looks into the dictionary as a default argument, so another one can be given to a copy.
-    """
-    hits = 0  # no attribute of the tally: that would cost twice as much
-
-    def look_up(self: Any, key: Any) -> Any:
-        nonlocal hits
-        try:
-            value = self._Cache__data[key]
-        except KeyError:
-            return self.__missing__(key)
-        hits += 1
-        return value
-
-    def look_up_around(self: Any, key: Any) -> Any:
-        nonlocal hits
-        misses = tally.misses
-        value = own(self, key)
-        hits += tally.misses == misses  # `__missing__` may return a value
-        return value
-
-    tally.count_hits = lambda: hits
-
-    own, plain = cls.__getitem__, _plain_getitem(cls)
-    if own is plain:
-        return look_up
-    if own.__defaults__ != (plain,):
-        return look_up_around
-    copy = FunctionType(own.__code__, own.__globals__, own.__name__, (look_up,), own.__closure__)
-    return functools.update_wrapper(copy, own)
-
-
-def _plain_getitem(cls: Any) -> Any:
-    """Return the method that looks into the dictionary, of the class that all others have."""
-    (cache_class,) = (
-        each for each in cls.__mro__ if (each.__module__, each.__name__) == ("cachetools", "Cache")
-    )
-    return cache_class.__getitem__
-
-
 # moka-py: its class is in another language, and its objects take no attributes
 
 
 def _patch_moka(cache: Any, tally: Tally, patches: Patches) -> None:
+    hits = 0
+    tally.count_hits = lambda: hits
+
     def counting_get(get: Any) -> Any:
         def counted(self: Any, key: Any, default: Any = None) -> Any:
+            nonlocal hits
             if self is not cache:
                 return get(self, key, default)
             value = get(self, key, _MISSING)
-            tally.look(is_hit=value is not _MISSING)
-            return default if value is _MISSING else value
+            if value is _MISSING:
+                tally.miss()
+                return default
+            hits += 1
+            return value
 
         return counted
 
@@ -304,7 +235,7 @@ def _refuse(cache: Any) -> NoReturn:
 
 
 _KINDS: Final[tuple[tuple[str, str, Patch | None, Callable[[Any], int | None]], ...]] = (
-    ("cachetools", "Cache", _patch_cachetools, len),
+    ("cachetools", "Cache", patch_cachetools, len),
     ("_moka_py", "Moka", _patch_moka, _moka_size),
     ("cashews", "Cache", _patch_cashews, _cashews_size),
     ("aiocache", "BaseCache", _patch_aiocache, _dictionary_size),

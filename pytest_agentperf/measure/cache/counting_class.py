@@ -1,21 +1,26 @@
-"""A class that counts what is looked up in a cache of cachetools: `cache[key]` looks only there."""
+"""Classes that count what is looked up, for caches of cachetools and of Django.
+
+`cache[key]` looks for a method in the class alone, and Django asks whose a method is.
+"""
 
 import functools
 from types import FunctionType
-from typing import Any
+from typing import Any, Final
 
 from pytest_agentperf.measure.cache.counts import Tally
 from pytest_agentperf.measure.patching import Patches
 
-__all__ = ["patch_cachetools"]
+__all__ = ["patch_cachetools", "patch_django"]
+
+_MISSING: Final = object()
 
 
 def patch_cachetools(cache: Any, tally: Tally, patches: Patches) -> None:
     """Give *cache* a class of its own, as long as it is watched."""
-    patches.replace(cache, "__class__", lambda cls: _counting_class(cls, tally))
+    patches.replace(cache, "__class__", lambda cls: _counting_cachetools(cls, tally))
 
 
-def _counting_class(cls: Any, tally: Tally) -> type:
+def _counting_cachetools(cls: Any, tally: Tally) -> type:
     class Counting(cls):  # type: ignore[misc]
         __getitem__ = _counting_getitem(cls, tally)
 
@@ -36,8 +41,13 @@ def _counting_class(cls: Any, tally: Tally) -> type:
             tally.evictions += 1
             return item
 
-    Counting.__name__, Counting.__qualname__ = cls.__name__, cls.__qualname__
-    return Counting
+    return _named(Counting, cls)
+
+
+def _named(counting: type, cls: type) -> type:
+    """Return *counting* by the name of *cls*, which messages of the cache show."""
+    counting.__name__, counting.__qualname__ = cls.__name__, cls.__qualname__
+    return counting
 
 
 def _counting_getitem(cls: Any, tally: Tally) -> Any:
@@ -81,3 +91,55 @@ def _plain_getitem(cls: Any) -> Any:
         each for each in cls.__mro__ if (each.__module__, each.__name__) == ("cachetools", "Cache")
     )
     return cache_class.__getitem__
+
+
+def patch_django(cache: Any, tally: Tally, patches: Patches) -> None:
+    """Give *cache* a class of its own, as long as it is watched."""
+    patches.replace(cache, "__class__", lambda cls: _counting_django(cls, tally))
+
+
+class _Default:
+    """What `get_or_set` sets; Django asks for it once more then, which is no lookup of the user."""
+
+    def __init__(self, default: Any) -> None:
+        self.default = default
+        self.calls = 0
+
+    def __call__(self) -> Any:
+        value = self.default() if callable(self.default) else self.default
+        self.calls += 1
+        return value
+
+
+def _counting_django(cls: Any, tally: Tally) -> type:
+    class Counting(cls):  # type: ignore[misc]
+        def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
+            value = super().get(key, _MISSING, version)
+            tally.look(is_hit=value is not _MISSING)
+            return default if value is _MISSING else value
+
+        def get_or_set(self, key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(default, _Default):  # called by `aget_or_set`, which sees to it
+                return super().get_or_set(key, default, *args, **kwargs)
+            default = _Default(default)
+            value = super().get_or_set(key, default, *args, **kwargs)
+            tally.forget_hits(default.calls)
+            return value
+
+        async def aget_or_set(self, key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
+            default = _Default(default)
+            value = await super().aget_or_set(key, default, *args, **kwargs)
+            tally.forget_hits(default.calls)
+            return value
+
+    if not cls.get_many.__module__.endswith("backends.base"):  # where it asks `get` for each key
+
+        def get_many(self: Any, keys: Any, version: Any = None) -> Any:
+            wanted = list(keys)
+            found = cls.get_many(self, wanted, version)
+            for key in wanted:
+                tally.look(is_hit=key in found)
+            return found
+
+        Counting.get_many = get_many
+    return _named(Counting, cls)

@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from typing import Any, Final, NoReturn, TypeAlias
 
 from pytest_agentperf.core.errors import UsageError
-from pytest_agentperf.measure.cache.counting_class import patch_cachetools
+from pytest_agentperf.measure.cache.counting_class import patch_cachetools, patch_django
 from pytest_agentperf.measure.cache.counts import Counts, Tally
 from pytest_agentperf.measure.cache.probe import Probe
 from pytest_agentperf.measure.patching import Patches
-from pytest_agentperf.measure.wrapping import is_coroutine_function
 
 __all__ = ["is_made_by", "wrapping_probe"]
 
@@ -107,7 +106,7 @@ def _moka_size(cache: Any) -> int:
     return int(cache.count())
 
 
-# cashews, aiocache and Django
+# cashews and aiocache
 
 
 def _patch_cashews(cache: Any, tally: Tally, patches: Patches) -> None:
@@ -164,64 +163,6 @@ def _patch_aiocache(cache: Any, tally: Tally, patches: Patches) -> None:
     patches.replace(cache, "multi_get", counting_many)
 
 
-def _patch_django(cache: Any, tally: Tally, patches: Patches) -> None:
-    def counting_get(get: Any) -> Any:
-        @functools.wraps(get)
-        def counted(key: Any, default: Any = None, version: Any = None) -> Any:
-            value = get(key, _MISSING, version)
-            tally.look(is_hit=value is not _MISSING)
-            return default if value is _MISSING else value
-
-        return counted
-
-    def counting_many(get_many: Any) -> Any:
-        @functools.wraps(get_many)
-        def counted(keys: Any, version: Any = None) -> Any:
-            wanted = list(keys)
-            found = get_many(wanted, version)
-            for key in wanted:
-                tally.look(is_hit=key in found)
-            return found
-
-        return counted
-
-    patches.replace(cache, "get", counting_get)
-    if not cache.get_many.__module__.endswith("backends.base"):  # which asks `get` for each key
-        patches.replace(cache, "get_many", counting_many)
-    for name in ("get_or_set", "aget_or_set"):
-        patches.replace(cache, name, lambda method: _counted_once(method, tally))
-
-
-def _counted_once(get_or_set: Any, tally: Tally) -> Any:
-    """Return *get_or_set*, which asks again for what it has set, without the second count."""
-
-    def before(default: Any) -> tuple[Any, list[bool]]:
-        computed: list[bool] = []
-
-        def compute() -> Any:
-            value = default() if callable(default) else default
-            computed.append(True)
-            return value
-
-        return compute, computed
-
-    @functools.wraps(get_or_set)
-    async def counted_async(key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
-        compute, computed = before(default)
-        value = await get_or_set(key, compute, *args, **kwargs)
-        tally.forget_hits(len(computed))
-        return value
-
-    @functools.wraps(get_or_set)
-    def counted(key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
-        compute, computed = before(default)
-        value = get_or_set(key, compute, *args, **kwargs)
-        tally.forget_hits(len(computed))
-        return value
-
-    return counted_async if is_coroutine_function(get_or_set) else counted
-
-
 def _dictionary_size(cache: Any) -> int | None:
     entries = getattr(cache, "_cache", None)
     return len(entries) if isinstance(entries, dict) else None
@@ -239,7 +180,7 @@ _KINDS: Final[tuple[tuple[str, str, Patch | None, Callable[[Any], int | None]], 
     ("_moka_py", "Moka", _patch_moka, _moka_size),
     ("cashews", "Cache", _patch_cashews, _cashews_size),
     ("aiocache", "BaseCache", _patch_aiocache, _dictionary_size),
-    ("django.core.cache", "BaseCache", _patch_django, _dictionary_size),
+    ("django.core.cache", "BaseCache", patch_django, _dictionary_size),
     ("cachebox", "", None, len),
 )
 """Who makes a cache, the class that all of that maker have, how it is counted, and its size."""

@@ -46,13 +46,12 @@ def test_cachetools_is_counted_as_a_mapping(perf_cache: PerfCache, kind: str) ->
     assert hits.sequence == "HHMMM"
 
 
-def test_cachetools_with_locks_and_methods_is_counted(perf_cache: PerfCache) -> None:
+def test_cachetools_with_a_lock_is_counted(perf_cache: PerfCache) -> None:
     import threading
 
     library: Any = pytest.importorskip("cachetools")
-    for lock in (threading.Lock(), threading.Condition()):
-        name = "condition" if isinstance(lock, threading.Condition) else "lock"
-        answer = library.cached(library.LRUCache(2), **{name: lock})(str)
+    for lock in (threading.Lock(), threading.RLock()):
+        answer = library.cached(library.LRUCache(2), lock=lock)(str)
         with perf_cache(answer) as hits:
             for key in KEYS:
                 answer(key)
@@ -226,6 +225,23 @@ def test_django_is_counted_through_its_proxy(perf_cache: PerfCache, django: Any)
         assert django.get("a", 5) is None
         assert django.get_many(["a", "b"]) == {"a": None}
     assert (hits.sequence, hits.size_after) == ("MMHHM", 1)
+
+
+def test_backend_of_django_that_gets_many_at_once_is_counted(
+    perf_cache: PerfCache, django: Any
+) -> None:
+    base: Any = pytest.importorskip("django.core.cache.backends.locmem").LocMemCache
+
+    class AtOnce(base):  # type: ignore[misc]
+        def get_many(self, keys: Any, version: Any = None) -> Any:
+            return {key: base.get(self, key) for key in keys if self.has_key(key)}
+
+    cache = AtOnce("here", {})
+    cache.set("a", 1)
+    with perf_cache(cache) as hits:
+        assert cache.get_many(iter(["a", "b"])) == {"a": 1}
+    assert hits.sequence == "HM"
+    assert type(cache) is AtOnce
 
 
 @pytest.mark.parametrize("default", [3, lambda: 3])

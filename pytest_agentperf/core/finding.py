@@ -10,6 +10,8 @@ CAUSES: Final = frozenset(
         "blocking", "sequential", "n_plus_one", "repeated", "serialised", "contention",
         "not_overlapped", "leaked_task", "leaked_thread", "leaked_process", "leaked_fd",
         "unawaited_coroutine", "failed_task", "open_async_generator", "held_object",
+        "pool_near_capacity", "pool_wait", "pool_leak", "pool_not_reused", "pool_oversized",
+        "batch_lone", "batch_never_full", "batch_full",
     }
 )  # fmt: skip
 """What a finding can be."""

@@ -1,0 +1,1 @@
+"""Pools and batchers: how full they were, who waited, and what was reused or never returned."""

@@ -1,0 +1,194 @@
+"""Observing: functions of a pool are replaced for the time of a block, to see its leases."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pytest_agentperf.core.errors import UsageError
+from pytest_agentperf.measure.concurrency.hooks import Hooks
+from pytest_agentperf.measure.concurrency.origins import caller, innermost
+from pytest_agentperf.measure.frames import Site, stack_of
+from pytest_agentperf.measure.pool.ledger import Ledger
+
+__all__ = ["Observer", "Target"]
+
+_Function: TypeAlias = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A pool that is known by its library, and how to observe it.
+
+    Attributes:
+        pool: The object that has the connections.
+        name: What messages call it.
+        capacity: Returns the leases possible at once; None for no limit.
+        in_use: Returns the leases that are held.
+        place: Places hooks.
+        share: Leases that a connection serves at once.
+        created: Returns how many connections were ever opened, where the pool counts that itself.
+        reused: Returns how many leases ever needed no new connection, likewise.
+        has_connections: Whether there is something to reuse; a semaphore has nothing.
+        note: A sentence on what its numbers do not say.
+    """
+
+    pool: Any
+    name: str
+    capacity: Callable[[], int | None]
+    in_use: Callable[[], int]
+    place: "Callable[[Observer], None]"
+    share: int = 1
+    created: Callable[[], int] | None = None
+    reused: Callable[[], int] | None = None
+    has_connections: bool = True
+    note: str = ""
+
+
+class Observer:
+    """Tells a ledger of what hooks see.
+
+    A hook stands on a class, whose other objects it only passes on: a pool with slots has no place
+    for one of its own, and the interpreter looks for `__aenter__` nowhere else.
+
+    Args:
+        pool: The pool.
+        ledger: Is told of its leases.
+    """
+
+    def __init__(self, pool: Any, ledger: Ledger) -> None:
+        self.hooks = Hooks()
+        self.pool = pool
+        self.ledger = ledger
+        self._own = _file_of(type(pool))
+
+    def start(self) -> None:
+        """Let the hooks do their work."""
+        self.hooks.active = True
+
+    def stop(self) -> None:
+        """Put back what they replaced."""
+        self.hooks.undo()
+
+    def site(self) -> Site | None:
+        """Return the line of the user's that runs, where the pool's own code is none."""
+        depth, frame = 1, sys._getframe(1)  # noqa: SLF001 -- public but for its name
+        while frame.f_back is not None and frame.f_code.co_filename in {__file__, self._own}:
+            depth, frame = depth + 1, frame.f_back
+        return _behind_greenlet() or caller(depth + 1)
+
+    def place(self, owner: Any, name: str, make: Callable[[Any], _Function]) -> None:
+        """Replace function *name* of *owner*.
+
+        Raises:
+            UsageError: There is none: this release of the library is another one.
+        """
+        if not self.hooks.place(owner, name, make):
+            self.stop()
+            where = f"{owner.__module__}.{owner.__qualname__}"
+            raise UsageError(
+                f"perf_pool observes {where}.{name}, which this release of the library does not"
+                " have; give perf_pool a function that returns the pool's counts instead"
+            )
+
+    def takes(
+        self,
+        owner: Any,
+        name: str,
+        key: Callable[[Any, Any], object] = lambda _, lease: id(lease),
+        is_mine: Callable[[Any], bool] | None = None,
+    ) -> None:
+        """Observe function *name* of class *owner*, which returns a lease.
+
+        Args:
+            owner: The class.
+            name: Of its function, sync or async.
+            key: Returns what a lease is known by, from the object and what the function returned.
+            is_mine: Returns whether an object of the class is, or is of, the pool.
+        """
+        mine = is_mine or self._is_pool
+        ledger, hooks = self.ledger, self.hooks
+
+        def make(acquire: _Function) -> _Function:
+            @functools.wraps(acquire)
+            async def acquired_async(thing: Any, *args: Any, **kwargs: Any) -> Any:
+                if not hooks.active or not mine(thing):
+                    return await acquire(thing, *args, **kwargs)
+                ask = ledger.ask(self.site())
+                try:
+                    lease = await acquire(thing, *args, **kwargs)
+                except BaseException:
+                    ledger.leave(ask)
+                    raise
+                ledger.take(ask, key(thing, lease))
+                return lease
+
+            @functools.wraps(acquire)
+            def acquired(thing: Any, *args: Any, **kwargs: Any) -> Any:
+                if not hooks.active or not mine(thing):
+                    return acquire(thing, *args, **kwargs)
+                ask = ledger.ask(self.site())
+                try:
+                    lease = acquire(thing, *args, **kwargs)
+                except BaseException:
+                    ledger.leave(ask)
+                    raise
+                ledger.take(ask, key(thing, lease))
+                return lease
+
+            return acquired_async if inspect.iscoroutinefunction(acquire) else acquired
+
+        self.place(owner, name, make)
+
+    def gives(
+        self,
+        owner: Any,
+        name: str,
+        key: Callable[..., object] = lambda _, lease, *__: id(lease),
+        is_mine: Callable[[Any], bool] | None = None,
+    ) -> None:
+        """Observe function *name* of class *owner*, which is given a lease back.
+
+        Before it runs: it may hand the connection to somebody who then takes it.
+        """
+        self._before(owner, name, lambda *args: self.ledger.give(key(*args)), is_mine)
+
+    def creates(self, owner: Any, name: str, is_mine: Callable[[Any], bool] | None = None) -> None:
+        """Observe function *name* of class *owner*, which opens a connection."""
+        self._before(owner, name, lambda *_: self.ledger.create(), is_mine)
+
+    def _before(
+        self,
+        owner: Any,
+        name: str,
+        tell: Callable[..., None],
+        is_mine: Callable[[Any], bool] | None,
+    ) -> None:
+        mine, hooks = is_mine or self._is_pool, self.hooks
+
+        def make(function: _Function) -> _Function:
+            @functools.wraps(function)
+            def observed(thing: Any, *args: Any, **kwargs: Any) -> Any:
+                if hooks.active and mine(thing):
+                    tell(thing, *args, *kwargs.values())
+                return function(thing, *args, **kwargs)
+
+            return observed
+
+        self.place(owner, name, make)
+
+    def _is_pool(self, thing: Any) -> bool:
+        return thing is self.pool
+
+
+def _file_of(cls: type) -> str:
+    return getattr(sys.modules.get(cls.__module__), "__file__", None) or ""
+
+
+def _behind_greenlet() -> Site | None:
+    """Return the line that waits for the running greenlet: SQLAlchemy hides async code in one."""
+    greenlet = sys.modules.get("greenlet")
+    parent = greenlet.getcurrent().parent if greenlet else None
+    return innermost(stack_of(parent.gr_frame)) if parent is not None else None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_agentperf.measure.cache.door import PerfCache
     from pytest_agentperf.measure.concurrency.door import PerfConcurrency
     from pytest_agentperf.measure.memory.door import PerfMemory
+    from pytest_agentperf.measure.pool.door import PerfPool
     from pytest_agentperf.measure.timer import PerfTimer
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "PerfCache",
     "PerfConcurrency",
     "PerfMemory",
+    "PerfPool",
     "PerfTimer",
     "Reply",
     "Sample",
@@ -35,6 +37,7 @@ _HOMES = {
     "PerfCache": "measure.cache.door",
     "PerfConcurrency": "measure.concurrency.door",
     "PerfMemory": "measure.memory.door",
+    "PerfPool": "measure.pool.door",
     "PerfTimer": "measure.timer",
     "Reply": "integrations.reply",
     "Sample": "core.sample",

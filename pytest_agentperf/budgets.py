@@ -35,6 +35,7 @@ FIXTURES: Final = TIMING_FIXTURES | {
     "perf_concurrency",
     "perf_llm_server",
     "perf_memory",
+    "perf_pool",
 }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_agentperf.measure.cache.door import PerfCache
     from pytest_agentperf.measure.concurrency.door import PerfConcurrency
     from pytest_agentperf.measure.memory.door import PerfMemory
+    from pytest_agentperf.measure.pool.door import PerfPool
     from pytest_agentperf.measure.timer import PerfTimer
     from pytest_agentperf.session import PerfSession
 
@@ -29,6 +30,7 @@ __all__ = [
     "perf_concurrency",
     "perf_llm_server",
     "perf_memory",
+    "perf_pool",
     "perf_timer",
 ]
 
@@ -66,6 +68,14 @@ def perf_cache(pytestconfig: pytest.Config) -> "PerfCache":
     from pytest_agentperf.measure.cache.door import PerfCache
 
     return PerfCache(_session(pytestconfig, "perf_cache").current_caching)
+
+
+@pytest.fixture(scope="session")
+def perf_pool(pytestconfig: pytest.Config) -> "PerfPool":
+    """See how full pools are, who waits, what is reused or leaked, and what batchers gather."""
+    from pytest_agentperf.measure.pool.door import PerfPool
+
+    return PerfPool(_session(pytestconfig, "perf_pool").current_pooling)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from pytest_agentperf.fixtures import (
     perf_concurrency,
     perf_llm_server,
     perf_memory,
+    perf_pool,
     perf_timer,
 )
 from pytest_agentperf.options import add_options, is_narrowed
@@ -22,7 +23,14 @@ from pytest_agentperf.options import add_options, is_narrowed
 if TYPE_CHECKING:
     from pytest_agentperf.session import PerfSession
 
-__all__ = ["perf_cache", "perf_concurrency", "perf_llm_server", "perf_memory", "perf_timer"]
+__all__ = [
+    "perf_cache",
+    "perf_concurrency",
+    "perf_llm_server",
+    "perf_memory",
+    "perf_pool",
+    "perf_timer",
+]
 
 _MARKERS: Final = (
     (

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from pytest_agentperf.measure.concurrency.door import Watching
     from pytest_agentperf.measure.memory.block import MeterTools
     from pytest_agentperf.measure.memory.door import Metering
+    from pytest_agentperf.measure.pool.door import Pooling
 
 __all__ = ["PerfSession"]
 
@@ -74,6 +75,7 @@ class _RunningTest:
         watching: Its watches, once it has asked for one.
         metering: What was metered, once it has asked for that.
         caching: What was counted of caches, once it has asked for that.
+        pooling: Its pools and batchers, once it has asked for one.
         profiled: What its profiles tell.
     """
 
@@ -86,11 +88,12 @@ class _RunningTest:
     watching: "Watching | None" = None
     metering: "Metering | None" = None
     caching: "CacheUse | None" = None
+    pooling: "Pooling | None" = None
     profiled: list[Measurement] = field(default_factory=list)
 
     def measurements(self) -> list[Measurement]:
         """Return what was timed, watched, metered and counted."""
-        recorders = (self.watching, self.metering, self.caching)
+        recorders = (self.watching, self.metering, self.caching, self.pooling)
         found = [one for each in recorders if each for one in each.measurements()]
         return [*self.timings.measurements(), *found, *self.profiled]
 
@@ -200,6 +203,20 @@ class PerfSession:
 
             running.caching = CacheUse()
         return running.caching
+
+    def current_pooling(self) -> "Pooling":
+        """Return what was seen of pools in the running test.
+
+        Raises:
+            UsageError: No measured test is in its call phase.
+        """
+        running = self._current_test("perf_pool")
+        if running.pooling is None:
+            from pytest_agentperf.measure.pool.door import Pooling
+            from pytest_agentperf.measure.pool.settings import PoolContext
+
+            running.pooling = Pooling(PoolContext(REAL_TIME.clock, self.acceptances.cover))
+        return running.pooling
 
     def _metering_of(self, running: _RunningTest) -> "Metering":
         if running.metering is None:

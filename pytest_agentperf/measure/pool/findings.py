@@ -69,7 +69,7 @@ def _oversized(tally: Tally) -> Iterator[Finding]:
     if tally.capacity >= _OVERSIZED * needed and tally.capacity - needed > 1:
         yield Finding(
             "pool_oversized",
-            f"at most {tally.in_use_max} of {tally.capacity} connections of {tally.name} were in"
+            f"at most {tally.in_use_max} of {tally.capacity} {tally.unit}s of {tally.name} were in"
             f" use at once; {tally.advice}",
             name=tally.name,
             count=tally.capacity,
@@ -78,7 +78,9 @@ def _oversized(tally: Tally) -> Iterator[Finding]:
 
 def fullness(tally: Tally) -> str:
     """Return how full the pool was, at most and for how long."""
-    used = f"{tally.in_use_max} of {tally.capacity} connections of {tally.name} were in use at once"
+    used = (
+        f"{tally.in_use_max} of {tally.capacity} {tally.unit}s of {tally.name} were in use at once"
+    )
     if not tally.full:
         return used
     full, block = (format_quantity(each, Unit.SECONDS) for each in (tally.full, tally.seconds))
@@ -89,7 +91,7 @@ def waiting(tally: Tally) -> str:
     """Return how many callers waited, and how long."""
     asked = (tally.acquired or 0) + tally.failed
     callers = f"{tally.waits} of {asked}" if tally.acquired is not None else f"{tally.waits}"
-    text = f"{callers} callers waited for a connection of {tally.name}"
+    text = f"{callers} callers waited for a {tally.unit} of {tally.name}"
     if tally.wait.count:
         p95, longest = (
             format_quantity(each, Unit.SECONDS)
@@ -109,6 +111,6 @@ def leaks(tally: Tally, held: tuple[HeldLease, ...]) -> str:
     taken = f", taken at {', '.join(places[:_NAMED])}{more}" if places else ""
     one = len(held) == 1
     number = (
-        f"{len(held)} connection{'' if one else 's'} of {tally.name} {'was' if one else 'were'}"
+        f"{len(held)} {tally.unit}{'' if one else 's'} of {tally.name} {'was' if one else 'were'}"
     )
-    return f"{number} not returned when the block ended, after {longest}{taken}"
+    return f"{number} not returned when the block ended, held for {longest}{taken}"

@@ -116,7 +116,7 @@ class Ledger:
         if self._capacity is not None and self._level >= self._capacity:
             self._full += passed
 
-    def tally(self, name: str, share: int = 1) -> Tally:
+    def tally(self, name: str, unit: str = "connection", share: int = 1) -> Tally:
         """Return what was noted until now; each connection serves *share* leases at once."""
         with self._lock:
             now = self._clock()
@@ -126,6 +126,7 @@ class Ledger:
             return Tally(
                 name=name,
                 seconds=seconds,
+                unit=unit,
                 capacity=self._capacity,
                 acquired=self._acquired,
                 failed=self._failed,

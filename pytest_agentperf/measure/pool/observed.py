@@ -45,7 +45,7 @@ class ObservedPool:
         """Put back what was replaced, and return what was seen."""
         self._observer.stop()
         target = self._target
-        tally = self._ledger.tally(target.name, target.share)
+        tally = self._ledger.tally(target.name, target.unit, target.share)
         notes = [target.note] if target.note else []
         if (capacity := target.capacity()) != self._capacity:
             notes.append(

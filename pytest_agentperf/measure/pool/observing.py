@@ -28,6 +28,7 @@ class Target:
         capacity: Returns the leases possible at once; None for no limit.
         in_use: Returns the leases that are held.
         place: Places hooks.
+        unit: What it lends, in the singular.
         share: Leases that a connection serves at once.
         created: Returns how many connections were ever opened, where the pool counts that itself.
         reused: Returns how many leases ever needed no new connection, likewise.
@@ -40,6 +41,7 @@ class Target:
     capacity: Callable[[], int | None]
     in_use: Callable[[], int]
     place: "Callable[[Observer], None]"
+    unit: str = "connection"
     share: int = 1
     created: Callable[[], int] | None = None
     reused: Callable[[], int] | None = None

@@ -39,6 +39,7 @@ def reference_pool(pool: Any) -> Target | None:
         capacity=lambda: pool.stats().capacity,
         in_use=lambda: pool.stats().active,
         place=place,
+        unit="connection" if pool._share == 1 else "lease",
         share=pool._share,
         created=lambda: pool.stats().created,
         reused=lambda: pool.stats().reused,
@@ -74,8 +75,9 @@ def semaphore(pool: Any) -> Target | None:
         capacity=lambda: free if bound is None else bound,
         in_use=lambda: 0 if bound is None else bound - free,
         place=place,
+        unit="permit",
         has_connections=False,
-        note="" if bound is not None else f"the {free} permits that were free at first are all",
+        note="" if bound is not None else f"the {free} permits that were free count as all it has",
     )
 
 

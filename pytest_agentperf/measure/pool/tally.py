@@ -71,6 +71,7 @@ class Tally:
 
     Attributes:
         name: What messages call the pool.
+        unit: What it lends, in the singular.
         seconds: How long the block took.
         capacity: Leases possible at once; None where there is no limit.
         acquired: Leases that were taken.
@@ -91,6 +92,7 @@ class Tally:
 
     name: str
     seconds: float
+    unit: str = "connection"
     capacity: int | None = None
     acquired: int | None = None
     failed: int = 0
@@ -118,5 +120,6 @@ class Tally:
         if self.load is None:
             return "what size the load needs cannot be told"
         size = self.load.size()
+        unit = "permit" if self.unit == "permit" else "connection"
         hidden = " or more, for a full pool hides load" if self.waits or self.failed else ""
-        return f"Little's law recommends {size} connection{'s'[: size != 1]}{hidden} ({self.load})"
+        return f"Little's law recommends {size} {unit}{'s'[: size != 1]}{hidden} ({self.load})"

@@ -162,6 +162,11 @@ class PoolUse:
         _ = self.tally
         return self._findings
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be seen, a sentence each."""
+        return self.tally.notes
+
     def recommended_size(self, spare: float = SPARE) -> int:
         """Return the connections that the load needs, by Little's law; see `load`.
 

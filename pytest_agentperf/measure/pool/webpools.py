@@ -17,52 +17,72 @@ def httpcore_pool(pool: Any) -> Target | None:
     """Return how to observe a pool of httpcore; None for anything else."""
     if not hasattr(pool, "_requests") or not hasattr(pool, "_max_connections"):
         return None
-    most = pool._max_connections
+    most, is_shared = pool._max_connections, getattr(pool, "_http2", False)
     return Target(
         pool,
         "httpcore pool",
-        capacity=lambda: most if most < _UNLIMITED else None,
+        capacity=lambda: None if is_shared or most >= _UNLIMITED else most,
         in_use=lambda: sum(request.connection is not None for request in pool._requests),
         place=_place_httpcore,
-        note="requests that share a connection by HTTP/2 count one by one"
-        if getattr(pool, "_http2", False)
+        note="with HTTP/2 requests share connections, so that their number says nothing of how full"
+        " the pool is"
+        if is_shared
         else "",
     )
 
 
 def _place_httpcore(observer: Observer) -> None:
-    """Compare the requests of the pool after each of its decisions, which all are in one place."""
-    pool, ledger = observer.pool, observer.ledger
-    asks: dict[int, Ask] = {}
-    leases = {id(request) for request in pool._requests if request.connection is not None}
-
-    def follow() -> None:
-        found = {id(request): request for request in pool._requests}
-        for key in leases - found.keys():
-            leases.remove(key)
-            ledger.give(key)
-        for key in asks.keys() - found.keys():
-            ledger.leave(asks.pop(key))
-        for key in found.keys() - leases:
-            ask = asks.get(key) or ledger.ask(observer.site())
-            if found[key].connection is None:
-                asks[key] = ask
-            else:
-                asks.pop(key, None)
-                leases.add(key)
-                ledger.take(ask, key)
+    requests = _Requests(observer)
 
     def make(assign: Any) -> Any:
         def assigned(thing: Any) -> Any:
             closing = assign(thing)
-            if thing is pool and observer.hooks.active:
-                follow()
+            if thing is observer.pool and observer.hooks.active:
+                requests.follow()
             return closing
 
         return assigned
 
-    observer.place(type(pool), "_assign_requests_to_connections", make)
-    observer.creates(type(pool), "create_connection")
+    observer.place(type(observer.pool), "_assign_requests_to_connections", make)
+    observer.creates(type(observer.pool), "create_connection")
+
+
+class _Requests:
+    """The requests of a pool of httpcore, compared after each of its decisions.
+
+    All of these are in one function, which the pool calls whenever a request comes or goes.
+
+    Args:
+        observer: Of the pool.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._requests: list[Any] = observer.pool._requests
+        self._is_shared = getattr(observer.pool, "_http2", False)
+        self._asks: dict[int, Ask] = {}
+        self._leases = {id(each): id(each.connection) for each in self._requests if each.connection}
+
+    def follow(self) -> None:
+        """Tell the ledger who came, got a connection, and went."""
+        ledger, found = self._observer.ledger, {id(each): each for each in self._requests}
+        for key in self._leases.keys() - found.keys():
+            del self._leases[key]
+            ledger.give(key)
+        for key in self._asks.keys() - found.keys():
+            ledger.leave(self._asks.pop(key))
+        for key, request in found.items():
+            if key not in self._leases:
+                self._follow_waiting(key, request.connection)
+
+    def _follow_waiting(self, key: int, connection: Any) -> None:
+        if key not in self._asks:
+            self._asks[key] = self._observer.ledger.ask(self._observer.site())
+        # All who wait are given the connection that is free, and the first of them gets it.
+        is_taken = not self._is_shared and id(connection) in self._leases.values()
+        if connection is not None and not is_taken:
+            self._leases[key] = id(connection)
+            self._observer.ledger.take(self._asks.pop(key), key)
 
 
 def aiohttp_connector(pool: Any) -> Target | None:

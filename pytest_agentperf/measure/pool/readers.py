@@ -50,7 +50,7 @@ def reader_of(thing: Any) -> Callable[[], Any] | None:
 
 def stats_of(thing: Any) -> Callable[[], Any] | None:
     """Return the method of *thing* that tells its counts; None where it has none."""
-    for name in ("stats", "get_stats"):
+    for name in () if isinstance(thing, type) else ("stats", "get_stats"):
         method = getattr(thing, name, None)
         if callable(method) and not inspect.iscoroutinefunction(method):
             found: Callable[[], Any] = method
@@ -244,6 +244,8 @@ def _differences(first: Counts, last: Counts) -> tuple[Counts, dict[str, str]]:
                     f"its counter {name!r} ran backwards, from {first[name]:g} to {last[name]:g}:"
                     " the pool was reset or replaced inside the block"
                 )
+    if "reused" not in last and (reason := unknown.get("acquired") or unknown.get("created")):
+        unknown["reused"] = reason
     return deltas, unknown
 
 

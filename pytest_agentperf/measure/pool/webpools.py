@@ -60,29 +60,52 @@ class _Requests:
         self._observer = observer
         self._requests: list[Any] = observer.pool._requests
         self._is_shared = getattr(observer.pool, "_http2", False)
-        self._asks: dict[int, Ask] = {}
-        self._leases = {id(each): id(each.connection) for each in self._requests if each.connection}
+        self._asks: dict[int, tuple[Ask, Any]] = {}
+        self._leases: dict[int, int | None] = {
+            id(each): id(each.connection) for each in self._requests if each.connection
+        }
 
     def follow(self) -> None:
         """Tell the ledger who came, got a connection, and went."""
-        ledger, found = self._observer.ledger, {id(each): each for each in self._requests}
+        found = {id(each): each for each in self._requests}
         for key in self._leases.keys() - found.keys():
-            del self._leases[key]
-            ledger.give(key)
+            self._give(key)
         for key in self._asks.keys() - found.keys():
-            ledger.leave(self._asks.pop(key))
+            self._leave(key)
         for key, request in found.items():
             if key not in self._leases:
-                self._follow_waiting(key, request.connection)
+                self._follow_waiting(key, request)
 
-    def _follow_waiting(self, key: int, connection: Any) -> None:
+    def _follow_waiting(self, key: int, request: Any) -> None:
         if key not in self._asks:
-            self._asks[key] = self._observer.ledger.ask(self._observer.site())
+            self._asks[key] = self._observer.ledger.ask(self._observer.site()), request
         # All who wait are given the connection that is free, and the first of them gets it.
-        is_taken = not self._is_shared and id(connection) in self._leases.values()
-        if connection is not None and not is_taken:
-            self._leases[key] = id(connection)
-            self._observer.ledger.take(self._asks.pop(key), key)
+        is_taken = not self._is_shared and id(request.connection) in self._leases.values()
+        if request.connection is not None and not is_taken:
+            self._take(key)
+
+    def _leave(self, key: int) -> None:
+        ask, request = self._asks[key]
+        if request.connection is None:
+            del self._asks[key]
+            self._observer.ledger.leave(ask)
+            return
+        # Another thread was served, by a connection whose last user has not said yet to be done.
+        for holder, connection in self._leases.items():
+            if connection == id(request.connection):
+                self._leases[holder] = None
+                self._observer.ledger.give(holder)
+        self._take(key)
+        self._give(key)
+
+    def _take(self, key: int) -> None:
+        ask, request = self._asks.pop(key)
+        self._leases[key] = id(request.connection)
+        self._observer.ledger.take(ask, key)
+
+    def _give(self, key: int) -> None:
+        if self._leases.pop(key) is not None:
+            self._observer.ledger.give(key)
 
 
 def aiohttp_connector(pool: Any) -> Target | None:

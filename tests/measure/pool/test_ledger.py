@@ -91,8 +91,7 @@ def test_nothing_asked_is_no_load(clock: FakeClock) -> None:
 def test_pool_without_a_limit_is_never_full(clock: FakeClock) -> None:
     ledger = Ledger(clock, None)
     for key in "abc":
-        assert not (ask := ledger.ask(None)).waits
-        ledger.take(ask, key)
+        taken(ledger, key)
     clock.advance(1)
     tally = ledger.tally("pool")
     assert (tally.in_use_max, tally.full, tally.waits) == (3, 0.0, 0)

@@ -111,7 +111,7 @@ def test_pool_that_cannot_be_read_at_the_end_is_unknown(perf_pool: PerfPool) -> 
 
     with perf_pool(read, every=None) as use:
         pass
-    with pytest.raises(CheckError, match="could not be read at the end .IndexError"):
+    with pytest.raises(CheckError, match=r"could not be read at the end .IndexError"):
         _ = use.acquired
 
 
@@ -158,7 +158,8 @@ def test_counts_may_be_attributes(perf_pool: PerfPool) -> None:
     def get_stats() -> object:
         return SimpleNamespace(capacity=4, in_use=2)
 
-    with perf_pool(SimpleNamespace(get_stats=get_stats)) as use:
+    pool: object = SimpleNamespace(get_stats=get_stats)
+    with perf_pool(pool) as use:
         pass
     assert use.utilization_max == 0.5
 

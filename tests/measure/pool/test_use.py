@@ -116,7 +116,7 @@ async def test_nothing_acquired_is_known_to_be_nothing_and_proves_nothing(
             getattr(use, name)
     for limit in (0, "1s"):
         with pytest.raises(CheckError, match="nothing was acquired"):
-            use.assert_waits(limit)  # type: ignore[arg-type]
+            use.assert_waits(limit)
     (measured,) = pooling.measurements()
     assert measured.values == {}
     assert set(measured.unknown) == {"pool_utilization_max", "pool_wait_p95", "pool_reuse_rate"}

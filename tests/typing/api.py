@@ -12,11 +12,13 @@ from pytest_agentperf import (
     PerfCache,
     PerfConcurrency,
     PerfMemory,
+    PerfPool,
     PerfTimer,
     Reply,
     Sample,
     Usage,
 )
+from pytest_agentperf.reference.batcher import Batcher
 
 
 def length(text: str) -> int:
@@ -143,3 +145,29 @@ async def memory(perf_memory: PerfMemory) -> None:
     assert_type([str(advice) for advice in perf_memory.advise([1.0])], list[str])
     with perf_memory.freeze_gc():
         pass
+
+
+async def double(items: list[int]) -> list[int]:
+    return [2 * item for item in items]
+
+
+@pytest.mark.perf_budget("db", pool_utilization_max="80%", pool_wait_p95="5ms", pool_reuse_rate=0.9)
+async def pool(perf_pool: PerfPool) -> None:
+    async with perf_pool(Answer(), "db") as use:
+        pass
+    with perf_pool(lambda: {"capacity": 4, "in_use": 2}, every="1ms") as use:
+        pass
+    use.assert_not_exhausted()
+    use.assert_no_leaks()
+    use.assert_reused(at_least="90%")
+    use.assert_waits(at_most=3)
+    use.assert_waits(at_most="50ms")
+    assert_type(use.utilization_max, float)
+    assert_type(use.wait, Sample)
+    assert_type(use.recommended_size(), int)
+    assert_type([str(finding) for finding in use.findings], list[str])
+    async with perf_pool(Batcher(double)) as batches:
+        pass
+    batches.assert_batched(at_least=2)
+    assert_type(batches.sizes, Sample)
+    assert_type(batches.reasons, dict[str, int])

@@ -1,7 +1,8 @@
 """The ledger: each lease of one pool from asking to returning, told by what observes the pool."""
 
+from math import inf
 from threading import Lock
-from typing import NamedTuple
+from typing import TypeAlias
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.sample import Sample
@@ -12,18 +13,8 @@ from pytest_agentperf.measure.pool.tally import HeldLease, Load, Tally
 __all__ = ["Ask", "Ledger"]
 
 
-class Ask(NamedTuple):
-    """Somebody who asks for a lease.
-
-    Attributes:
-        began: When.
-        site: The line that asks.
-        waits: Whether every connection is taken or promised.
-    """
-
-    began: float
-    site: Site | None
-    waits: bool
+Ask: TypeAlias = tuple[float, Site | None, bool]
+"""When a lease is asked for, the line that asks, and whether all are taken or promised."""
 
 
 class Ledger:
@@ -35,15 +26,22 @@ class Ledger:
         before: Leases held by now, of which nothing else is known.
     """
 
+    __slots__ = (
+        "_acquired", "_area", "_at", "_before", "_capacity", "_clock", "_failed", "_first", "_full",
+        "_held", "_last", "_lease_seconds", "_level", "_limit", "_lock", "_lost", "_most",
+        "_most_level", "_pending", "_since", "_wait", "_waits", "created",
+    )  # fmt: skip
+
     def __init__(self, clock: Clock, capacity: int | None, before: int = 0) -> None:
         self._clock = clock
         self._capacity = capacity
+        self._limit = inf if capacity is None else capacity
         self._lock = Lock()
         self._held: dict[object, tuple[float, Site | None]] = {}
         self._lost: list[tuple[float, Site | None]] = []
         self._before = before
         self._pending = 0
-        self._acquired = self._returned = self._failed = self._waits = 0
+        self._acquired = self._failed = self._waits = 0
         self._wait = Sample()
         self._level = self._most_level = before
         self._most = before
@@ -51,6 +49,8 @@ class Ledger:
         self._first: float | None = None
         self._lease_seconds = self._area = self._full = 0.0
         self.created = 0
+
+    # A pool may be used millions of times: this is written for speed.
 
     def ask(self, site: Site | None) -> Ask:
         """Note that a lease is asked for at *site*."""
@@ -60,60 +60,61 @@ class Ledger:
                 self._first = now
             wanted = self._level + self._pending
             self._pending += 1
-            self._most = max(self._most, wanted + 1)
-            return Ask(now, site, self._capacity is not None and wanted >= self._capacity)
+            if wanted >= self._most:
+                self._most = wanted + 1
+            return now, site, wanted >= self._limit
 
     def take(self, ask: Ask, key: object) -> None:
         """Note that *ask* was answered by the lease *key*."""
         with self._lock:
-            now = self._answer(ask)
+            began, site, waits = ask
+            now = self._last = self._clock()
+            self._pending -= 1
+            self._waits += waits
+            self._wait.add(now - began)
             self._acquired += 1
             if key in self._held:  # its object is gone without having been returned
                 self._lost.append(self._held[key])
-            self._held[key] = (now, ask.site)
-            self._set_level(now, self._level + 1)
-
-    def leave(self, ask: Ask) -> None:
-        """Note that *ask* got no lease."""
-        with self._lock:
-            self._answer(ask)
-            self._failed += 1
+            self._held[key] = (now, site)
+            self._pass_time(now)
+            self._level += 1
+            if self._level > self._most_level:  # noqa: PLR1730 -- `max` is a call
+                self._most_level = self._level
 
     def give(self, key: object) -> None:
         """Note that the lease *key* is returned; one from before the block need not be known."""
         with self._lock:
-            now = self._last = self._clock()
             held = self._held.pop(key, None)
+            now = self._clock()
             if held is not None:
-                self._returned += 1
                 self._lease_seconds += now - held[0]
             elif self._before:
                 self._before -= 1
             else:
                 return
-            self._set_level(now, self._level - 1)
+            self._last = now
+            self._pass_time(now)
+            self._level -= 1
+
+    def leave(self, ask: Ask) -> None:
+        """Note that *ask* got no lease."""
+        with self._lock:
+            began, _, waits = ask
+            now = self._last = self._clock()
+            self._pending -= 1
+            self._waits += waits
+            self._wait.add(now - began)
+            self._failed += 1
 
     def create(self) -> None:
         """Note that a connection is opened."""
         with self._lock:
             self.created += 1
 
-    def _answer(self, ask: Ask) -> float:
-        now = self._last = self._clock()
-        self._pending -= 1
-        self._waits += ask.waits
-        self._wait.add(now - ask.began)
-        return now
-
-    def _set_level(self, now: float, level: int) -> None:
-        self._pass_time(now)
-        self._level = level
-        self._most_level = max(self._most_level, level)
-
     def _pass_time(self, now: float) -> None:
         passed, self._at = now - self._at, now
         self._area += passed * self._level
-        if self._capacity is not None and self._level >= self._capacity:
+        if self._level >= self._limit:
             self._full += passed
 
     def tally(self, name: str, unit: str = "connection", share: int = 1) -> Tally:

@@ -76,8 +76,9 @@ class Observer:
 
     def site(self) -> Site | None:
         """Return the line of the user's that runs, where the pool's own code is none."""
-        depth, frame = 1, sys._getframe(1)  # noqa: SLF001 -- public but for its name
-        while frame.f_back is not None and frame.f_code.co_filename in {__file__, self._own}:
+        depth, own = 2, self._own
+        frame = sys._getframe(2)  # noqa: SLF001 -- public but for its name; 1 is the hook
+        while frame.f_code.co_filename == own and frame.f_back is not None:
             depth, frame = depth + 1, frame.f_back
         return _behind_greenlet() or caller(depth + 1)
 

@@ -1,8 +1,9 @@
 """The ledger: each lease of one pool from asking to returning, told by what observes the pool."""
 
+from collections import deque
 from math import inf
 from threading import Lock
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.sample import Sample
@@ -12,13 +13,17 @@ from pytest_agentperf.measure.pool.tally import HeldLease, Load, Tally
 
 __all__ = ["Ask", "Ledger"]
 
+Ask: TypeAlias = tuple[float, int, Any, None]
+"""The event that somebody asked for a lease."""
 
-Ask: TypeAlias = tuple[float, Site | None, bool]
-"""When a lease is asked for, the line that asks, and whether all are taken or promised."""
+_ASK, _TAKE, _LEAVE, _GIVE = range(4)
+_UNSETTLED: Final = 4096
 
 
 class Ledger:
     """Counts leases; may be told from any thread.
+
+    What it is told it only notes, with the time, and makes sense of later: calls are being timed.
 
     Args:
         clock: Returns seconds.
@@ -26,99 +31,114 @@ class Ledger:
         before: Leases held by now, of which nothing else is known.
     """
 
-    __slots__ = (
-        "_acquired", "_area", "_at", "_before", "_capacity", "_clock", "_failed", "_first", "_full",
-        "_held", "_last", "_lease_seconds", "_level", "_limit", "_lock", "_lost", "_most",
-        "_most_level", "_pending", "_since", "_wait", "_waits", "created",
-    )  # fmt: skip
-
     def __init__(self, clock: Clock, capacity: int | None, before: int = 0) -> None:
+        self.created = 0
         self._clock = clock
         self._capacity = capacity
         self._limit = inf if capacity is None else capacity
         self._lock = Lock()
+        self._events: deque[tuple[float, int, Any, Ask | None]] = deque()
+        self._note = self._events.append  # which no other thread can interrupt
         self._held: dict[object, tuple[float, Site | None]] = {}
         self._lost: list[tuple[float, Site | None]] = []
+        self._waiting: set[int] = set()
         self._before = before
-        self._pending = 0
-        self._acquired = self._failed = self._waits = 0
+        self._pending = self._acquired = self._failed = self._waits = 0
         self._wait = Sample()
-        self._level = self._most_level = before
-        self._most = before
+        self._level = self._most_level = self._most = before
         self._since = self._at = self._last = clock()
         self._first: float | None = None
         self._lease_seconds = self._area = self._full = 0.0
-        self.created = 0
-
-    # A pool may be used millions of times: this is written for speed.
 
     def ask(self, site: Site | None) -> Ask:
         """Note that a lease is asked for at *site*."""
-        with self._lock:
-            now = self._clock()
-            if self._first is None:
-                self._first = now
-            wanted = self._level + self._pending
-            self._pending += 1
-            if wanted >= self._most:
-                self._most = wanted + 1
-            return now, site, wanted >= self._limit
+        ask = (self._clock(), _ASK, site, None)
+        self._note(ask)
+        if len(self._events) > _UNSETTLED:
+            self._settle()
+        return ask
 
     def take(self, ask: Ask, key: object) -> None:
         """Note that *ask* was answered by the lease *key*."""
-        with self._lock:
-            began, site, waits = ask
-            now = self._last = self._clock()
-            self._pending -= 1
-            self._waits += waits
-            self._wait.add(now - began)
-            self._acquired += 1
-            if key in self._held:  # its object is gone without having been returned
-                self._lost.append(self._held[key])
-            self._held[key] = (now, site)
-            self._pass_time(now)
-            self._level += 1
-            if self._level > self._most_level:  # noqa: PLR1730 -- `max` is a call
-                self._most_level = self._level
-
-    def give(self, key: object) -> None:
-        """Note that the lease *key* is returned; one from before the block need not be known."""
-        with self._lock:
-            held = self._held.pop(key, None)
-            now = self._clock()
-            if held is not None:
-                self._lease_seconds += now - held[0]
-            elif self._before:
-                self._before -= 1
-            else:
-                return
-            self._last = now
-            self._pass_time(now)
-            self._level -= 1
+        self._note((self._clock(), _TAKE, key, ask))
 
     def leave(self, ask: Ask) -> None:
         """Note that *ask* got no lease."""
-        with self._lock:
-            began, _, waits = ask
-            now = self._last = self._clock()
-            self._pending -= 1
-            self._waits += waits
-            self._wait.add(now - began)
-            self._failed += 1
+        self._note((self._clock(), _LEAVE, None, ask))
+
+    def give(self, key: object) -> None:
+        """Note that the lease *key* is returned; one from before the block need not be known."""
+        self._note((self._clock(), _GIVE, key, None))
 
     def create(self) -> None:
         """Note that a connection is opened."""
         with self._lock:
             self.created += 1
 
+    def _settle(self) -> None:
+        """Make sense of what was noted."""
+        with self._lock:
+            while self._events:
+                event = self._events.popleft()
+                now, kind, key, ask = event
+                self._pass_time(now)
+                if ask is not None:
+                    self._answer(now, ask)
+                if kind == _ASK:
+                    self._enter(event)
+                elif kind == _TAKE:
+                    self._hold(now, key, ask)
+                elif kind == _LEAVE:
+                    self._failed += 1
+                else:
+                    self._return(now, key)
+
     def _pass_time(self, now: float) -> None:
-        passed, self._at = now - self._at, now
+        passed = max(now - self._at, 0.0)  # threads may note in another order than they looked
+        self._at += passed
         self._area += passed * self._level
         if self._level >= self._limit:
             self._full += passed
 
+    def _enter(self, ask: Any) -> None:
+        if self._first is None:
+            self._first = ask[0]
+        wanted = self._level + self._pending
+        self._pending += 1
+        self._most = max(self._most, wanted + 1)
+        if wanted >= self._limit:  # all are taken, or promised to those before
+            self._waiting.add(id(ask))
+
+    def _answer(self, now: float, ask: Ask) -> None:
+        self._last = now
+        self._pending -= 1
+        self._wait.add(max(now - ask[0], 0.0))
+        if id(ask) in self._waiting:
+            self._waiting.remove(id(ask))
+            self._waits += 1
+
+    def _hold(self, now: float, key: object, ask: Any) -> None:
+        if key in self._held:  # its object is gone without having been returned
+            self._lost.append(self._held[key])
+        self._held[key] = (now, ask[2])
+        self._acquired += 1
+        self._level += 1
+        self._most_level = max(self._most_level, self._level)
+
+    def _return(self, now: float, key: object) -> None:
+        held = self._held.pop(key, None)
+        if held is not None:
+            self._lease_seconds += now - held[0]
+        elif self._before:
+            self._before -= 1
+        else:
+            return
+        self._last = now
+        self._level -= 1
+
     def tally(self, name: str, unit: str = "connection", share: int = 1) -> Tally:
         """Return what was noted until now; each connection serves *share* leases at once."""
+        self._settle()
         with self._lock:
             now = self._clock()
             self._pass_time(now)

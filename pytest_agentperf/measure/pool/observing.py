@@ -4,6 +4,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -65,6 +66,8 @@ class Observer:
         self.pool = pool
         self.ledger = ledger
         self._own = _file_of(type(pool))
+        self._depth = 0
+        self._users: set[str] = set()
 
     def start(self) -> None:
         """Let the hooks do their work."""
@@ -76,11 +79,30 @@ class Observer:
 
     def site(self) -> Site | None:
         """Return the line of the user's that runs, where the pool's own code is none."""
-        depth, own = 2, self._own
-        frame = sys._getframe(2)  # noqa: SLF001 -- public but for its name; 1 is the hook
+        # Each frame that is looked at costs time. Mostly the line stands as deep as the last time:
+        # where its file is one of the user's, and that of what it called is none.
+        if self._depth:
+            with suppress(ValueError):
+                frame = sys._getframe(self._depth)  # noqa: SLF001 -- public but for its name
+                called = sys._getframe(self._depth - 1)  # noqa: SLF001
+                if frame.f_code.co_filename in self._users and (
+                    called.f_code.co_filename not in self._users
+                ):
+                    return frame.f_code, frame.f_lineno
+        return _behind_greenlet() or self._search()
+
+    def _search(self) -> Site | None:
+        depth, own = 3, self._own
+        frame = sys._getframe(depth)  # noqa: SLF001 -- of who called the hook
         while frame.f_code.co_filename == own and frame.f_back is not None:
             depth, frame = depth + 1, frame.f_back
-        return _behind_greenlet() or caller(depth + 1)
+        site = caller(depth + 1)
+        while site is not None and frame.f_code is not site[0] and frame.f_back is not None:
+            depth, frame = depth + 1, frame.f_back
+        if site is not None:
+            self._depth = depth - 1  # from there, not from here
+            self._users.add(site[0].co_filename)
+        return site
 
     def place(self, owner: Any, name: str, make: Callable[[Any], _Function]) -> None:
         """Replace function *name* of *owner*.

@@ -25,7 +25,10 @@ def test_levels_are_weighed_with_the_time_that_they_last(clock: FakeClock) -> No
 def test_caller_waits_where_all_is_taken_or_promised_to_those_before(clock: FakeClock) -> None:
     ledger = Ledger(clock, 2)
     asks = [ledger.ask(None) for _ in range(3)]
-    assert [waits for _, _, waits in asks] == [False, False, True]
+    for key, ask in enumerate(asks):
+        assert ledger.tally("pool").waits == 0
+        ledger.take(ask, key)
+    assert ledger.tally("pool").waits == 1
 
 
 def test_wait_lasts_from_asking_to_having(clock: FakeClock) -> None:

@@ -13,8 +13,8 @@ from pytest_agentperf.measure.pool.settings import PoolContext
 from pytest_agentperf.reference.batcher import Batcher
 from pytest_agentperf.reference.pool import Pool
 
-REPEATS: Final = 15
-CALLS: Final = {"http": 300, "cheap": 3_000}
+REPEATS: Final = 41
+CALLS: Final = {"http": 100, "cheap": 1_000}
 Call: TypeAlias = Callable[[], Awaitable[object]]
 clock = time.process_time  # all is computation; other programs must not count
 
@@ -35,6 +35,7 @@ async def compare(
     record: Callable[..., None], what: str, must_be: str, pool: Any, call: Call, calls: int
 ) -> None:
     """Record a call with the probe ÷ without, between two of the same without it."""
+    await call()
     base = await seconds(call, calls)
     with door()(pool):
         probed = await seconds(call, calls)

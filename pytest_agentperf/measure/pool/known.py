@@ -68,7 +68,7 @@ def _target(pool: Any) -> Target | None:
 def _unwrapped(pool: Any) -> Any:
     """Return the pool inside a client."""
     for _ in range(_DEEPEST):
-        names = next((_INNER[name] for name in _libraries(pool) if name in _INNER), ())
+        names = [name for library in _libraries(pool) for name in _INNER.get(library, ())]
         inner = next((found for name in names if (found := getattr(pool, name, None))), None)
         if inner is None:
             break

@@ -4,7 +4,6 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -66,7 +65,7 @@ class Observer:
         self.pool = pool
         self.ledger = ledger
         self._own = _file_of(type(pool))
-        self._depth = 0
+        self._depth = 2
         self._users: set[str] = set()
 
     def start(self) -> None:
@@ -81,17 +80,19 @@ class Observer:
         """Return the line of the user's that runs, where the pool's own code is none."""
         # Each frame that is looked at costs time. Mostly the line stands as deep as the last time:
         # where its file is one of the user's, and that of what it called is none.
-        if self._depth:
-            with suppress(ValueError):
-                frame = sys._getframe(self._depth)  # noqa: SLF001 -- public but for its name
-                called = sys._getframe(self._depth - 1)  # noqa: SLF001
-                if frame.f_code.co_filename in self._users and (
-                    called.f_code.co_filename not in self._users
-                ):
-                    return frame.f_code, frame.f_lineno
-        return _behind_greenlet() or self._search()
+        try:
+            frame = sys._getframe(self._depth)  # noqa: SLF001 -- public but for its name
+            called = sys._getframe(self._depth - 1)  # noqa: SLF001
+        except ValueError:  # the stack is not so deep
+            return self._search()
+        users = self._users
+        if frame.f_code.co_filename in users and called.f_code.co_filename not in users:
+            return frame.f_code, frame.f_lineno
+        return self._search()
 
     def _search(self) -> Site | None:
+        if waiting := _behind_greenlet():
+            return waiting
         depth, own = 3, self._own
         frame = sys._getframe(depth)  # noqa: SLF001 -- of who called the hook
         while frame.f_code.co_filename == own and frame.f_back is not None:
@@ -178,29 +179,31 @@ class Observer:
 
         Before it runs: it may hand the connection to somebody who then takes it.
         """
-        self._before(owner, name, lambda *args: self.ledger.give(key(*args)), is_mine)
+        mine, hooks, give = is_mine or self._is_pool, self.hooks, self.ledger.give
+
+        def make(release: _Function) -> _Function:
+            @functools.wraps(release)
+            def released(thing: Any, *args: Any, **kwargs: Any) -> Any:
+                if hooks.active and mine(thing):
+                    give(key(thing, *args, *kwargs.values()))
+                return release(thing, *args, **kwargs)
+
+            return released
+
+        self.place(owner, name, make)
 
     def creates(self, owner: Any, name: str, is_mine: Callable[[Any], bool] | None = None) -> None:
         """Observe function *name* of class *owner*, which opens a connection."""
-        self._before(owner, name, lambda *_: self.ledger.create(), is_mine)
+        mine, hooks, ledger = is_mine or self._is_pool, self.hooks, self.ledger
 
-    def _before(
-        self,
-        owner: Any,
-        name: str,
-        tell: Callable[..., None],
-        is_mine: Callable[[Any], bool] | None,
-    ) -> None:
-        mine, hooks = is_mine or self._is_pool, self.hooks
-
-        def make(function: _Function) -> _Function:
-            @functools.wraps(function)
-            def observed(thing: Any, *args: Any, **kwargs: Any) -> Any:
+        def make(connect: _Function) -> _Function:
+            @functools.wraps(connect)
+            def connected(thing: Any, *args: Any, **kwargs: Any) -> Any:
                 if hooks.active and mine(thing):
-                    tell(thing, *args, *kwargs.values())
-                return function(thing, *args, **kwargs)
+                    ledger.create()
+                return connect(thing, *args, **kwargs)
 
-            return observed
+            return connected
 
         self.place(owner, name, make)
 

@@ -9,7 +9,8 @@ public issue that it comes from:
 
 What a component lacks is declared, as in `supports_ttl = False`, and its tests are skipped with
 that reason. The tests are plain functions: they bring their own event loop, in virtual time, and
-need no plugin. Names are imported when they are first used.
+need no plugin. A component that asks a real server does so within `real_io()`. Names are imported
+when they are first used.
 """
 
 from importlib import import_module
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_agentperf.conformance.breaker import BreakerConformance
     from pytest_agentperf.conformance.cache import CacheConformance
     from pytest_agentperf.conformance.pool import PoolConformance
+    from pytest_agentperf.conformance.virtual import real_io
 
 __all__ = [
     "BalancerConformance",
@@ -28,6 +30,7 @@ __all__ = [
     "BreakerConformance",
     "CacheConformance",
     "PoolConformance",
+    "real_io",
 ]
 
 
@@ -35,7 +38,7 @@ def __getattr__(name: str) -> Any:
     """Return the suite *name*, imported from its module."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = name.removesuffix("Conformance").lower()
+    home = "virtual" if name == "real_io" else name.removesuffix("Conformance").lower()
     return getattr(import_module(f"{__name__}.{home}"), name)
 
 

@@ -4,16 +4,18 @@ import asyncio
 import selectors
 import threading
 import time
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Final, cast
 
 from pytest_agentperf.conformance.stuck import StuckError, stacks_of_tasks, stacks_of_threads
 from pytest_agentperf.core.errors import AgentPerfError
 
-__all__ = ["Runner", "StrayCancellationError", "VirtualClock", "VirtualLoop", "turns"]
+__all__ = ["Runner", "StrayCancellationError", "VirtualClock", "VirtualLoop", "real_io", "turns"]
 
 THREAD_TIME: Final = 0.05  # real seconds that threads of a component get before the clock jumps
+SERVER_TIME: Final = 1.0  # real seconds that a server gets to answer before the clock jumps
+SERVER_TURN: Final = 0.002  # those of them that one turn of the loop may take
 PATIENCE: Final = 10_000.0  # virtual seconds after which a test that waits is said to hang
 
 
@@ -48,12 +50,16 @@ class _Selector(selectors.DefaultSelector):
     threads: set[threading.Thread]
     until: float  # real time
     turns = 0
+    asked = 0  # of real servers that have not answered
 
     def select(self, timeout: float | None = None) -> Any:
         """Return what is ready; if nothing is, move the clock to the next timer."""
         self.turns += 1
+        is_idle = timeout is None or timeout > 0
         events = super().select(0)
-        if events or (timeout is not None and timeout <= 0):
+        if self.asked and not events:
+            events = super().select(SERVER_TIME if is_idle else SERVER_TURN)
+        if events or not is_idle:
             self._check_time(self.clock.waited)
             return events
         if new := set(threading.enumerate()) - self.threads:
@@ -107,6 +113,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Refuse all work as a closed loop does, or take it again."""
         self._closed = is_closed
 
+    @contextmanager
+    def real_io(self) -> Iterator[None]:
+        """See `real_io`."""
+        self._virtual.asked += 1
+        try:
+            yield
+        finally:
+            self._virtual.asked -= 1
+
     @property
     def turns(self) -> int:
         """How often it went round."""
@@ -115,6 +130,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return virtual seconds."""
         return self._virtual.clock.now
+
+
+@contextmanager
+def real_io() -> Iterator[None]:
+    """Let the clock stand still in the block, in which a real server is asked.
+
+    Virtual time passes when nothing else is to do, and does not wait for what comes from outside of
+    the process: without this a server that answers at once looks like one that never does.
+    """
+    loop = asyncio.get_running_loop()
+    with loop.real_io() if isinstance(loop, VirtualLoop) else nullcontext():
+        yield
 
 
 async def turns(count: int = 10) -> None:

@@ -1,0 +1,310 @@
+"""What the suite finds in pools of others, each with the server that it was made for.
+
+A known failure is expected, strictly, with the issue that it belongs to: once it is mended the test
+fails and the entry goes.
+"""
+
+import asyncio
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from pytest_agentperf.conformance import PoolConformance, real_io
+from pytest_agentperf.conformance import adapters as adapt
+from tests.conformance import servers
+from tests.conformance.peers import known, peer
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+LOST_NOTIFY = "python/cpython#112202: Condition loses a notify when the woken task is cancelled"
+MENDED_IN = (3, 13)
+POSTGRES = ("postgresql", servers.postgres_program("initdb"))
+REDIS = ("redis-server", shutil.which("redis-server"))
+
+
+class Link:
+    """A connection of the suite that lives as long as a real one."""
+
+    held: Any = None
+    close: Callable[[Any], Awaitable[None]]
+
+    async def open(self, connect: Any, close: Any, really: Callable[[], Awaitable[Any]]) -> Any:
+        """Open both; the real one is what *really* returns."""
+        self.held, self.close = await connect(), close
+        try:
+            with real_io():
+                return await really()
+        except BaseException:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """Close that of the suite, once."""
+        held, self.held = self.held, None
+        if held is not None:
+            asyncio.get_running_loop().create_task(self.close(held))
+
+
+class _Served(PoolConformance):
+    """Of a pool that connects to a real server."""
+
+    address: Any
+    run_server: Any
+
+    @pytest.fixture(autouse=True, scope="class")
+    def server(self, request: pytest.FixtureRequest) -> Iterator[None]:
+        with request.cls.run_server() as address:
+            request.cls.address = address
+            yield
+
+
+@peer("asyncpg", None, POSTGRES)
+class TestAsyncpg(_Served):
+    supports_timeout = True
+    supports_idle_timeout = True
+    run_server = staticmethod(servers.postgres)
+
+    async def make_pool(self, *, connect: Any, close: Any, max_size: int, clock: Any) -> Any:
+        import asyncpg
+
+        class Ours(asyncpg.Connection):  # type: ignore[misc,name-defined]
+            __slots__ = ("link",)
+
+            async def reset(self, *, timeout: float | None = None) -> None:
+                with real_io():
+                    await super().reset(timeout=timeout)
+
+        async def connect_both(**options: Any) -> Any:
+            link = Link()
+            connection = await link.open(connect, close, lambda: asyncpg.connect(**options))
+            connection.link = link
+            connection.add_termination_listener(lambda _: link.end())
+            return connection
+
+        return await asyncpg.create_pool(
+            connect=connect_both, connection_class=Ours, min_size=0, max_size=max_size,
+            max_inactive_connection_lifetime=self.idle_timeout, host=self.address, user="peer",
+            database="postgres",
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def lease(self, pool: Any, timeout: float | None = None) -> Any:
+        async with pool.acquire(timeout=timeout) as connection:
+            yield connection.link.held
+
+
+@peer("psycopg_pool", None, POSTGRES)
+class TestPsycopgPool(_Served):
+    supports_timeout = True
+    supports_fifo = True
+    supports_max_lifetime = True
+    run_server = staticmethod(servers.postgres)
+
+    async def make_pool(self, *, connect: Any, close: Any, max_size: int, clock: Any) -> Any:
+        import psycopg
+        from psycopg_pool import AsyncConnectionPool, pool_async, sched_async
+
+        for module in (pool_async, sched_async):
+            module.monotonic = clock  # it asks for the time by this name
+
+        class Ours(psycopg.AsyncConnection[Any]):
+            link: Link
+
+            @classmethod
+            async def connect(cls, *args: Any, **options: Any) -> Any:
+                link = Link()
+                parent = super().connect
+                connection = await link.open(connect, close, lambda: parent(*args, **options))
+                connection.link = link
+                return connection
+
+            async def close(self) -> None:
+                self.link.end()
+                await super().close()
+
+        pool = AsyncConnectionPool(
+            f"host={self.address} user=peer dbname=postgres", connection_class=Ours, min_size=0,
+            max_size=max_size, max_lifetime=self.max_lifetime, timeout=1e6, open=False,
+        )  # fmt: skip
+        await pool.open()
+        return pool
+
+    @asynccontextmanager
+    async def lease(self, pool: Any, timeout: float | None = None) -> Any:
+        async with pool.connection(timeout=timeout) as connection:
+            yield connection.link.held
+
+
+@known(
+    LOST_NOTIFY,
+    "test_slot_granted_to_a_cancelled_waiter_goes_to_the_next",
+    condition=sys.version_info < MENDED_IN,
+)
+@peer("redis", None, REDIS)
+class TestRedis(_Served):
+    supports_close = False
+    run_server = staticmethod(servers.redis)
+
+    def make_pool(self, *, connect: Any, close: Any, max_size: int, clock: Any) -> Any:
+        from redis.asyncio import BlockingConnectionPool, UnixDomainSocketConnection
+
+        class Ours(UnixDomainSocketConnection):
+            def __init__(self, **options: Any) -> None:
+                super().__init__(**options)
+                self.link = Link()
+
+            @property
+            def held(self) -> Any:
+                return self.link.held
+
+            async def connect(self) -> None:
+                if not self.is_connected:
+                    await self.link.open(connect, close, super().connect)
+
+            async def disconnect(self, *args: Any, **options: Any) -> None:
+                self.link.end()
+                await super().disconnect(*args, **options)
+
+        return adapt.RedisPool(
+            BlockingConnectionPool(
+                max_size, timeout=None, connection_class=Ours, path=self.address
+            )
+        )
+
+
+@peer("aiohttp")
+class TestAiohttp(_Served):
+    run_server = staticmethod(servers.http)
+
+    def make_pool(self, *, connect: Any, close: Any, max_size: int, clock: Any) -> Any:
+        import aiohttp
+        from aiohttp.client_proto import ResponseHandler
+
+        class Protocol(ResponseHandler):
+            link: Link
+
+            def close(self) -> None:
+                self.link.end()
+                super().close()
+
+            def abort(self) -> None:
+                self.link.end()
+                super().abort()
+
+        class Ours(aiohttp.TCPConnector):
+            async def _create_connection(self, *args: Any) -> Any:
+                link = Link()
+                parent = super()._create_connection
+                protocol = await link.open(connect, close, lambda: parent(*args))
+                protocol.link = link
+                return protocol
+
+        connector = Ours(limit=max_size, keepalive_timeout=None)
+        connector._factory = lambda: Protocol(loop=asyncio.get_running_loop())
+        return connector
+
+    @asynccontextmanager
+    async def lease(self, pool: Any, timeout: float | None = None) -> Any:
+        import aiohttp
+        from yarl import URL
+
+        loop = asyncio.get_running_loop()
+        request = aiohttp.ClientRequest("GET", URL(f"http://127.0.0.1:{self.address}"), loop=loop)
+        connection = await pool.connect(request, [], aiohttp.ClientTimeout())
+        try:
+            yield connection.protocol.link.held
+        finally:
+            connection.release()
+
+
+class _Httpcore(_Served):
+    run_server = staticmethod(servers.http)
+    library: Any
+
+    def make_pool(self, *, connect: Any, close: Any, max_size: int, clock: Any) -> Any:
+        library = pytest.importorskip(self.library)
+
+        class Stream(library.AsyncNetworkStream):  # type: ignore[misc,name-defined]
+            def __init__(self, stream: Any, link: Link) -> None:
+                self.stream, self.link = stream, link
+
+            async def read(self, *args: Any, **options: Any) -> Any:
+                with real_io():
+                    return await self.stream.read(*args, **options)
+
+            async def write(self, *args: Any, **options: Any) -> None:
+                await self.stream.write(*args, **options)
+
+            async def aclose(self) -> None:
+                self.link.end()
+                await self.stream.aclose()
+
+            def get_extra_info(self, info: str) -> Any:
+                return self.link if info == "link" else self.stream.get_extra_info(info)
+
+        class Backend(library.AnyIOBackend):  # type: ignore[misc,name-defined]
+            async def connect_tcp(self, *args: Any, **options: Any) -> Any:
+                link = Link()
+                parent = super().connect_tcp
+                stream = await link.open(connect, close, lambda: parent(*args, **options))
+                return Stream(stream, link)
+
+        return library.AsyncConnectionPool(max_connections=max_size, network_backend=Backend())
+
+    @asynccontextmanager
+    async def lease(self, pool: Any, timeout: float | None = None) -> Any:
+        async with pool.stream("GET", f"http://127.0.0.1:{self.address}") as response:
+            yield response.extensions["network_stream"].get_extra_info("link").held
+            await response.aread()
+
+    def close_pool(self, pool: Any) -> Any:
+        return pool.aclose()
+
+
+@peer("httpcore")
+class TestHttpcore(_Httpcore):
+    library = "httpcore"
+
+
+@peer("httpcore2")
+class TestHttpcore2(_Httpcore):
+    library = "httpcore2"
+
+
+@known(
+    "generic-connection-pool 0.8.1: a cancelled connect takes its slot along, as in "
+    "encode/httpcore#1093 (`except Exception` misses CancelledError)",
+    "test_close_closes_what_cancelled_callers_left",
+    "test_cancelled_connect_loses_no_slot",
+    "test_caller_cancelled_just_when_it_is_connected_loses_no_slot",
+    "test_cancellation_is_never_swallowed",
+    "test_any_schedule_loses_no_slot",
+)
+@known(
+    LOST_NOTIFY,
+    "test_slot_granted_to_a_cancelled_waiter_goes_to_the_next",
+    condition=sys.version_info < MENDED_IN,
+)
+@peer("generic-connection-pool")
+class TestGenericConnectionPool(PoolConformance):
+    deadline = 3.0
+
+    def make_pool(self, *, connect: Any, close: Any, max_size: int, clock: Any) -> Any:
+        library = pytest.importorskip("generic_connection_pool.asyncio")
+
+        class Manager(library.BaseConnectionManager):  # type: ignore[misc,name-defined]
+            async def create(self, endpoint: object) -> Any:
+                return await connect()
+
+            async def dispose(self, endpoint: object, conn: Any) -> None:
+                await close(conn)
+
+        return adapt.EndpointPool(
+            library.ConnectionPool(
+                Manager(), idle_timeout=1e6, max_lifetime=1e6, min_idle=max_size, max_size=max_size,
+                total_max_size=max_size,
+            )
+        )  # fmt: skip

@@ -55,9 +55,9 @@ class _Served(PoolConformance):
     run_server: Any
 
     @pytest.fixture(autouse=True, scope="class")
-    def server(self, request: pytest.FixtureRequest) -> Iterator[None]:
-        with request.cls.run_server() as address:
-            request.cls.address = address
+    @classmethod
+    def server(cls) -> Iterator[None]:
+        with cls.run_server() as cls.address:
             yield
 
 
@@ -138,12 +138,12 @@ class TestPsycopgPool(_Served):
             yield connection.link.held
 
 
+@peer("redis", None, REDIS)
 @known(
     LOST_NOTIFY,
     "test_slot_granted_to_a_cancelled_waiter_goes_to_the_next",
     condition=sys.version_info < MENDED_IN,
 )
-@peer("redis", None, REDIS)
 class TestRedis(_Served):
     supports_close = False
     run_server = staticmethod(servers.redis)
@@ -274,6 +274,7 @@ class TestHttpcore2(_Httpcore):
     library = "httpcore2"
 
 
+@peer("generic-connection-pool")
 @known(
     "generic-connection-pool 0.8.1: a cancelled connect takes its slot along, as in "
     "encode/httpcore#1093 (`except Exception` misses CancelledError)",
@@ -288,7 +289,6 @@ class TestHttpcore2(_Httpcore):
     "test_slot_granted_to_a_cancelled_waiter_goes_to_the_next",
     condition=sys.version_info < MENDED_IN,
 )
-@peer("generic-connection-pool")
 class TestGenericConnectionPool(PoolConformance):
     deadline = 3.0
 

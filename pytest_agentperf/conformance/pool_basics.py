@@ -127,21 +127,23 @@ class CancellationTests(PoolSuite):
     async def test_slot_granted_to_a_cancelled_waiter_goes_to_the_next(self) -> None:
         """Seen in aio-libs/aiohttp#9670, python/cpython#112202 and agronholm/anyio#947.
 
-        The waiter is cancelled so many turns after the connection came back.
+        The waiter is cancelled so many turns after the connection came back, or after its holder
+        was cancelled: then a pool may open another, as in encode/httpcore#1093.
         """
-        for ticks in TICKS:
-            pool = await self.new_pool(1)
-            (holder,) = await pool.hold()
-            cancelled, waiter = pool.ask(), pool.ask()
-            await turns()
-            holder.end()
-            await turns(ticks)
-            cancelled.cancel()
-            await asyncio.sleep(SOON)
-            text = f"a slot was lost: its waiter was cancelled {ticks} turns after the return"
-            require(waiter.is_served, text)
-            waiter.end()
-            await pool.check_slots()
+        for let_go in (Holder.end, Holder.cancel):
+            for ticks in range(12):
+                pool = await self.new_pool(1)
+                (holder,) = await pool.hold()
+                cancelled, waiter = pool.ask(), pool.ask()
+                await turns()
+                let_go(holder)
+                await turns(ticks)
+                cancelled.cancel()
+                await asyncio.sleep(SOON)
+                text = f"a slot was lost: its waiter was cancelled {ticks} turns after the return"
+                require(waiter.is_served, text)
+                waiter.end()
+                await pool.check_slots()
 
     @scenario()
     async def test_cancelled_connect_loses_no_slot(self) -> None:

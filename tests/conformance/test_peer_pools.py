@@ -77,9 +77,9 @@ class TestAsyncpg(_Served):
                 with real_io():
                     await super().reset(timeout=timeout)
 
-        async def connect_both(**options: Any) -> Any:
+        async def connect_both(*args: Any, **options: Any) -> Any:
             link = Link()
-            connection = await link.open(connect, close, lambda: asyncpg.connect(**options))
+            connection = await link.open(connect, close, lambda: asyncpg.connect(*args, **options))
             connection.link = link
             connection.add_termination_listener(lambda _: link.end())
             return connection

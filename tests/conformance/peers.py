@@ -3,6 +3,7 @@
 They run in an environment of their own (`tox -e peers`), which has their releases pinned.
 """
 
+import importlib
 import importlib.util
 import os
 from collections.abc import Callable
@@ -12,6 +13,12 @@ import pytest
 
 S = TypeVar("S", bound=type)
 SWITCH = "AGENTPERF_PEERS"
+
+if os.environ.get(SWITCH):
+    # They are imported when first used: too late where peers have left garbage whose finalizers
+    # print tracebacks, which breaks the parser if that happens within it (python/cpython#106905).
+    for suite in ("balancer", "batcher", "breaker", "cache", "pool"):
+        importlib.import_module(f"pytest_agentperf.conformance.{suite}_machine")
 
 
 def why_not(package: str, module: str, *programs: tuple[str, str | None]) -> str | None:

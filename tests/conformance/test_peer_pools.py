@@ -20,7 +20,9 @@ from tests.conformance.peers import known, peer
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 LOST_NOTIFY = "python/cpython#112202: Condition loses a notify when the woken task is cancelled"
-MENDED_IN = (3, 13)
+LOST_CANCELLATION = "python/cpython#86296: wait_for swallows a cancellation when its task is done"
+HAS_LOST_NOTIFY = sys.version_info < (3, 13)
+HAS_LOST_CANCELLATION = sys.version_info < (3, 12)
 POSTGRES = ("postgresql", servers.postgres_program("initdb"))
 REDIS = ("redis-server", shutil.which("redis-server"))
 
@@ -97,6 +99,12 @@ class TestAsyncpg(_Served):
 
 
 @peer("psycopg_pool", None, POSTGRES)
+@known(
+    f"psycopg/psycopg#1345, {LOST_CANCELLATION}",
+    "test_slot_granted_to_a_cancelled_waiter_goes_to_the_next",
+    "test_caller_cancelled_just_when_it_is_connected_loses_no_slot",
+    condition=HAS_LOST_CANCELLATION,
+)
 class TestPsycopgPool(_Served):
     supports_timeout = True
     supports_fifo = True
@@ -105,9 +113,9 @@ class TestPsycopgPool(_Served):
 
     async def make_pool(self, *, connect: Any, close: Any, max_size: int, clock: Any) -> Any:
         import psycopg
-        from psycopg_pool import AsyncConnectionPool, pool_async, sched_async
+        from psycopg_pool import AsyncConnectionPool, base, pool_async, sched_async
 
-        for module in (pool_async, sched_async):
+        for module in (base, pool_async, sched_async):
             module.monotonic = clock  # it asks for the time by this name
 
         class Ours(psycopg.AsyncConnection[Any]):
@@ -140,9 +148,15 @@ class TestPsycopgPool(_Served):
 
 @peer("redis", None, REDIS)
 @known(
+    f"redis 8.1.0: {LOST_CANCELLATION}",
+    "test_cancelled_connect_loses_no_slot",
+    "test_caller_cancelled_just_when_it_is_connected_loses_no_slot",
+    condition=HAS_LOST_CANCELLATION,
+)
+@known(
     LOST_NOTIFY,
     "test_slot_granted_to_a_cancelled_waiter_goes_to_the_next",
-    condition=sys.version_info < MENDED_IN,
+    condition=HAS_LOST_NOTIFY,
 )
 class TestRedis(_Served):
     supports_close = False
@@ -176,6 +190,10 @@ class TestRedis(_Served):
 
 
 @peer("aiohttp")
+@known(
+    "aio-libs/aiohttp#9670: a waiter that is cancelled when it was woken wakes no other",
+    "test_slot_granted_to_a_cancelled_waiter_goes_to_the_next",
+)
 class TestAiohttp(_Served):
     run_server = staticmethod(servers.http)
 
@@ -265,11 +283,29 @@ class _Httpcore(_Served):
 
 
 @peer("httpcore")
+@known(
+    "encode/httpcore#1093: cancelled between assignment and connect, a connection stays for ever",
+    "test_slot_granted_to_a_cancelled_waiter_goes_to_the_next",
+)
+@known(
+    "encode/httpcore#1115: a response whose closing is cancelled keeps its slot",
+    "test_holder_cancelled_while_it_returns_gives_its_slot_back",
+)
+@known(
+    "httpcore 1.0.9: a pool opens connections after its end",
+    "test_acquire_after_close_fails",
+    "test_close_ends_though_callers_hold_and_wait",
+)
 class TestHttpcore(_Httpcore):
     library = "httpcore"
 
 
 @peer("httpcore2")
+@known(
+    "httpcore2 2.16.2: a pool opens connections after its end",
+    "test_acquire_after_close_fails",
+    "test_close_ends_though_callers_hold_and_wait",
+)
 class TestHttpcore2(_Httpcore):
     library = "httpcore2"
 
@@ -287,7 +323,7 @@ class TestHttpcore2(_Httpcore):
 @known(
     LOST_NOTIFY,
     "test_slot_granted_to_a_cancelled_waiter_goes_to_the_next",
-    condition=sys.version_info < MENDED_IN,
+    condition=HAS_LOST_NOTIFY,
 )
 class TestGenericConnectionPool(PoolConformance):
     deadline = 3.0

@@ -32,7 +32,9 @@ def _wait_for(command: list[str], process: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def _running(command: list[str], ping: list[str], **options: Any) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
+    )
     try:
         _wait_for(ping, process)
         yield
@@ -64,7 +66,17 @@ def redis() -> Iterator[str]:
     """Run Redis; give the path of its socket."""
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
         path = f"{folder}/socket"
-        command = ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", folder]
+        command = [
+            "redis-server",
+            "--port",
+            "0",
+            "--unixsocket",
+            path,
+            "--save",
+            "",
+            "--dir",
+            folder,
+        ]
         with _running(command, ["redis-cli", "-s", path, "ping"]):
             yield path
 

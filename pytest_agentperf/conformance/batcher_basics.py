@@ -140,6 +140,18 @@ class CallerTests(BatcherSuite):
         await batcher.check(7, 8, 9)
 
     @scenario()
+    async def test_cancelled_caller_spares_another_of_the_same_item(self) -> None:
+        """Seen in aio-libs/async-lru#697 (one cancelled what both waited for)."""
+        batcher = await self.new_batcher(3)
+        batcher.work.time = SLOW
+        (cancelled,), (other,) = batcher.ask(0), batcher.ask(0)
+        await asyncio.sleep(MAX_WAIT + SLOW / 2)
+        cancelled.cancel()
+        got = await batcher.ended(other)
+        expect(got, ["result of 0"], "what the other caller of the same item got")
+        await batcher.check(0)
+
+    @scenario()
     async def test_batcher_works_after_all_callers_of_a_batch_were_cancelled(self) -> None:
         """Seen in strawberry-graphql/strawberry#3606 and ray-project/ray#50046."""
         for pause in (0.0, MAX_WAIT + SLOW / 2):

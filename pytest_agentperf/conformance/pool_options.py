@@ -72,6 +72,23 @@ class CloseTests(PoolSuite):
         await pool.close()
         await self._check_closed(pool)
 
+    @scenario()
+    async def test_cancelled_tasks_end_while_a_connect_hangs(self) -> None:
+        """Seen in psycopg/psycopg#1401 (a cancellation was taken for a connect that failed).
+
+        `asyncio.run` cancels all tasks at its end and waits for them.
+        """
+        pool = await self.new_pool(1)
+        pool.server.connect_time = 10 * SOON
+        pool.ask()
+        await turns(20)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.sleep(SOON)
+        left = sorted(task.get_name() for task in tasks if not task.done())
+        require(not left, f"still running after they were cancelled: {', '.join(left)}")
+
     async def _check_closed(self, pool: PoolSubject) -> None:
         await pool.close()
         await asyncio.sleep(SOON)

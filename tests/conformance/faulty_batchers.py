@@ -289,3 +289,12 @@ class StaysOnItsFirstLoop(RightBatcher):
     def begin(self) -> None:
         if self.loop is None:
             super().begin()
+
+
+@caught_by("test_cancelled_caller_spares_another_of_the_same_item")
+class SharesTheTaskOfAnItem(RightBatcher):
+    async def __call__(self, item: Any) -> Any:
+        tasks = self.__dict__.setdefault("tasks_of_items", {})
+        if item not in tasks:
+            tasks[item] = asyncio.create_task(super().__call__(item))
+        return await tasks[item]

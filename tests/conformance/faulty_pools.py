@@ -405,3 +405,13 @@ class StaysOnItsFirstLoop(RightPool):
     def begin(self) -> None:
         if self.loop is None:
             super().begin()
+
+
+@caught_by("test_cancelled_tasks_end_while_a_connect_hangs")
+class TakesCancellationsForFailedConnects(RightPool):
+    async def open(self) -> Any:
+        while True:
+            try:
+                return await super().open()
+            except asyncio.CancelledError:
+                self.size += 1

@@ -21,7 +21,10 @@ from tests.conformance.peers import known, peer
     "test_function_that_is_cancelled_leaves_nobody_waiting",
 )
 class TestAiodataloader(BatcherConformance):
+    supports_own_exceptions = True
+    supports_concurrent_batches = True
     supports_idling = True
+    supports_loop_change = True
 
     def make_batcher(self, *, process: Any, batch_size: int, max_wait: float, clock: Any) -> Any:
         library = pytest.importorskip("aiodataloader")
@@ -48,6 +51,11 @@ class TestAiodataloader(BatcherConformance):
 )
 @known("async-batcher 0.2.2 refuses a size of 1", "test_batches_are_never_larger_than_batch_size")
 class TestAsyncBatcher(BatcherConformance):
+    supports_close = True
+    supports_own_exceptions = True
+    supports_idling = True
+    supports_loop_change = True
+
     def make_batcher(self, *, process: Any, batch_size: int, max_wait: float, clock: Any) -> Any:
         library = pytest.importorskip("async_batcher.batcher")
 
@@ -59,6 +67,23 @@ class TestAsyncBatcher(BatcherConformance):
 
     def submit(self, batcher: Any, item: Any) -> Any:
         return batcher.process(item)
+
+    def close_batcher(self, batcher: Any) -> Any:
+        return batcher.stop(force=True)
+
+
+@peer("batched")
+class TestBatched(BatcherConformance):
+    supports_own_exceptions = True
+    supports_skipping_cancelled = True
+    supports_concurrent_batches = True
+    supports_idling = True
+    supports_loop_change = True
+
+    def make_batcher(self, *, process: Any, batch_size: int, max_wait: float, clock: Any) -> Any:
+        from batched.aio import AsyncBatchProcessor
+
+        return AsyncBatchProcessor(process, batch_size=batch_size, timeout_ms=1000 * max_wait)
 
 
 @peer("purgatory")

@@ -13,6 +13,10 @@ from pytest_agentperf.conformance import BatcherConformance, BreakerConformance
 from pytest_agentperf.conformance import adapters as adapt
 from tests.conformance.peers import known, peer
 
+ONE_EXCEPTION = "one exception object for all callers, as in python/cpython#90873"
+ONE_LOOP = "it stays on its first event loop, as in MagicStack/asyncpg#293"
+POLLING = "it polls while nobody asks, as in langchain-ai/langgraph#3445"
+
 
 @peer("aiodataloader")
 @known(
@@ -20,6 +24,12 @@ from tests.conformance.peers import known, peer
     "syrusakbary/aiodataloader#55",
     "test_function_that_is_cancelled_leaves_nobody_waiting",
 )
+@known(
+    "aiodataloader 0.4.3 keeps the cancelled future of an item, as in aio-libs/async-lru#697",
+    "test_cancelled_caller_spares_another_of_the_same_item",
+)
+@known(f"aiodataloader 0.4.3: {ONE_EXCEPTION}", "test_each_caller_gets_an_exception_of_its_own")
+@known(f"aiodataloader 0.4.3: {ONE_LOOP}", "test_batcher_works_on_a_second_event_loop")
 class TestAiodataloader(BatcherConformance):
     supports_own_exceptions = True
     supports_concurrent_batches = True
@@ -37,6 +47,7 @@ class TestAiodataloader(BatcherConformance):
     "syrusakbary/aiodataloader#44",
     "test_cancelled_caller_leaves_the_others_their_results",
     "test_caller_cancelled_while_its_batch_runs_harms_nobody",
+    "test_cancelled_caller_spares_another_of_the_same_item",
     "test_batcher_works_after_all_callers_of_a_batch_were_cancelled",
     "test_any_schedule_answers_every_caller",
 )
@@ -50,6 +61,14 @@ class TestAiodataloader(BatcherConformance):
     "test_result_of_none_is_an_error_for_every_caller",
 )
 @known("async-batcher 0.2.2 refuses a size of 1", "test_batches_are_never_larger_than_batch_size")
+@known(
+    "async-batcher 0.2.2 leaves callers waiting that come, or wait, when it is stopped by force",
+    "test_close_leaves_nobody_waiting",
+    "test_item_after_close_is_refused",
+)
+@known(f"async-batcher 0.2.2: {ONE_EXCEPTION}", "test_each_caller_gets_an_exception_of_its_own")
+@known(f"async-batcher 0.2.2: {POLLING}", "test_idle_batcher_does_nothing")
+@known(f"async-batcher 0.2.2: {ONE_LOOP}", "test_batcher_works_on_a_second_event_loop")
 class TestAsyncBatcher(BatcherConformance):
     supports_close = True
     supports_own_exceptions = True
@@ -73,6 +92,18 @@ class TestAsyncBatcher(BatcherConformance):
 
 
 @peer("batched")
+@known(
+    "batched 0.1.5: a cancelled batch ends its loop and leaves all callers waiting, as in "
+    "ray-project/ray#66140",
+    "test_function_that_is_cancelled_leaves_nobody_waiting",
+)
+@known(
+    "batched 0.1.5: one batch at a time, as in graphql/dataloader#247",
+    "test_slow_batch_does_not_hold_up_the_next",
+)
+@known(f"batched 0.1.5: {ONE_EXCEPTION}", "test_each_caller_gets_an_exception_of_its_own")
+@known(f"batched 0.1.5: {POLLING}", "test_idle_batcher_does_nothing")
+@known(f"batched 0.1.5: {ONE_LOOP}", "test_batcher_works_on_a_second_event_loop")
 class TestBatched(BatcherConformance):
     supports_own_exceptions = True
     supports_skipping_cancelled = True

@@ -2,7 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable
+
+import pytest
 
 from pytest_agentperf.conformance.cache_basics import BasicTests, TTLTests
 from pytest_agentperf.conformance.cache_flights import AsyncFlightTests, ThreadFlightTests
@@ -55,9 +56,7 @@ class CacheConformance(
 
         self.play_machine(lambda: CacheMachine(self))
 
-    def test_speed_of_a_hit_is_reported(
-        self, record_property: Callable[[str, object], None]
-    ) -> None:
+    def test_speed_of_a_hit_is_reported(self, request: pytest.FixtureRequest) -> None:
         """A ratio, as the property `agentperf.hit_ratio` of the test; it cannot fail.
 
         Seen in aio-libs/async-lru#82 (what a hit may cost).
@@ -78,5 +77,6 @@ class CacheConformance(
 
         self.play(measure)
         ratio = round(statistics.median(ratios), 2)
-        record_property("agentperf.hit_ratio", ratio)
+        # `record_property` would warn where JUnit's family is xunit2, the default.
+        request.node.user_properties.append(("agentperf.hit_ratio", ratio))
         print(f"a hit takes {ratio:g} times that of a dict, both through the suite")  # noqa: T201

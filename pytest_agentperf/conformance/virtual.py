@@ -14,6 +14,7 @@ from pytest_agentperf.core.errors import AgentPerfError
 __all__ = ["Runner", "StrayCancellationError", "VirtualClock", "VirtualLoop", "real_io", "turns"]
 
 THREAD_TIME: Final = 0.05  # real seconds that threads of a component get before the clock jumps
+ENOUGH: Final = 10  # turns of the loop in which whatever can go on without a server does
 SERVER_TIME: Final = 1.0  # real seconds that a server gets to answer before the clock jumps
 SERVER_TURN: Final = 0.002  # those of them that one turn of the loop may take
 PATIENCE: Final = 10_000.0  # virtual seconds after which a test that waits is said to hang
@@ -123,6 +124,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._virtual.asked -= 1
 
     @property
+    def is_asking(self) -> bool:
+        """Whether a real server has not answered yet."""
+        return self._virtual.asked > 0
+
+    @property
     def turns(self) -> int:
         """How often it went round."""
         return self._virtual.turns
@@ -144,9 +150,18 @@ def real_io() -> Iterator[None]:
         yield
 
 
-async def turns(count: int = 10) -> None:
-    """Let the loop go round *count* times, so that whatever can go on does; no time passes."""
+async def turns(count: int = ENOUGH) -> None:
+    """Let the loop go round *count* times, so that whatever can go on does; no time passes.
+
+    By default, or more often, it also goes round until real servers have answered.
+    """
+    loop = asyncio.get_running_loop()
+    until = time.monotonic() + SERVER_TIME
     for _ in range(count):
+        await asyncio.sleep(0)
+    while count >= ENOUGH and isinstance(loop, VirtualLoop) and loop.is_asking:
+        if time.monotonic() > until:
+            break
         await asyncio.sleep(0)
 
 

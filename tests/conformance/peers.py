@@ -37,9 +37,10 @@ def peer(
     """Let a suite test *package*, or be one skipped test that says why it does not."""
 
     def decide(suite: S) -> S:
-        suite.package = package  # type: ignore[attr-defined]
         reason = why_not(package, module or package.replace("-", "_"), *programs)
-        return suite if reason is None else _skipped(suite, reason)
+        decided: Any = suite if reason is None else _skipped(suite, reason)
+        decided.package = package
+        return decided  # type: ignore[no-any-return]
 
     return decide
 

@@ -112,9 +112,10 @@ class TestBatched(BatcherConformance):
     supports_loop_change = True
 
     def make_batcher(self, *, process: Any, batch_size: int, max_wait: float, clock: Any) -> Any:
-        from batched.aio import AsyncBatchProcessor
-
-        return AsyncBatchProcessor(process, batch_size=batch_size, timeout_ms=1000 * max_wait)
+        library = pytest.importorskip("batched.aio")
+        return library.AsyncBatchProcessor(
+            process, batch_size=batch_size, timeout_ms=1000 * max_wait
+        )
 
 
 @peer("purgatory")

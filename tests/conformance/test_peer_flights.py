@@ -7,7 +7,6 @@ fails and the entry goes.
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,31 +27,33 @@ class Flights:
     """
 
     def __init__(self, tasks: Any = None, threads: Any = None) -> None:
-        self.functions: dict[str, Callable[[], Any]] = {}
+        self.functions: dict[str, Any] = {}
         if tasks is not None:
             self.aget_or_compute = self._of_tasks(tasks)
         if threads is not None:
             self.get_or_compute = self._of_threads(threads)
 
     def _of_tasks(self, decorate: Any) -> Any:
-        @decorate
         async def compute(key: str) -> Any:
             return await self.functions[key]()
 
+        cached = decorate(compute)
+
         async def get_or_compute(key: str, function: Any) -> Any:
             self.functions[key] = function
-            return await compute(key)
+            return await cached(key)
 
         return get_or_compute
 
     def _of_threads(self, decorate: Any) -> Any:
-        @decorate
         def compute(key: str) -> Any:
             return self.functions[key]()
 
+        cached = decorate(compute)
+
         def get_or_compute(key: str, function: Any) -> Any:
             self.functions[key] = function
-            return compute(key)
+            return cached(key)
 
         return get_or_compute
 
@@ -68,7 +69,7 @@ class Flights:
 
 class _Flights(AsyncFlightTests, ThreadFlightTests):
     supports_single_flight = True
-    deadline = 3.0
+    deadline: float | None = 3.0
 
     def make_cache(self, *, max_size: int, ttl: float | None, clock: Any) -> Any:
         return self.make_flights(max_size)
@@ -91,11 +92,10 @@ class _Flights(AsyncFlightTests, ThreadFlightTests):
 )
 class TestCachetoolsCached(_Flights):
     def make_flights(self, max_size: int) -> Flights:
-        from cachetools import LRUCache, cached
-
+        library = pytest.importorskip("cachetools")
         return Flights(
-            cached(LRUCache(max_size)),
-            cached(LRUCache(max_size), condition=threading.Condition()),
+            library.cached(library.LRUCache(max_size)),
+            library.cached(library.LRUCache(max_size), condition=threading.Condition()),
         )
 
 
@@ -111,9 +111,10 @@ class TestCachetoolsCached(_Flights):
 )
 class TestCacheboxCached(_Flights):
     def make_flights(self, max_size: int) -> Flights:
-        from cachebox import LRUCache, cached
-
-        return Flights(cached(LRUCache(max_size)), cached(LRUCache(max_size)))
+        library = pytest.importorskip("cachebox")
+        return Flights(
+            library.cached(library.LRUCache(max_size)), library.cached(library.LRUCache(max_size))
+        )
 
 
 @peer("moka-py")
@@ -135,10 +136,10 @@ class TestMokaCached(_Flights):
     deadline = None  # not in a thread of its own: see TestMokaInThreads
 
     def make_flights(self, max_size: int) -> Flights:
-        from moka_py import cached
-
+        library = pytest.importorskip("moka_py")
         return Flights(
-            cached(max_size, wait_concurrent=True), cached(max_size, wait_concurrent=True)
+            library.cached(max_size, wait_concurrent=True),
+            library.cached(max_size, wait_concurrent=True),
         )
 
 
@@ -178,9 +179,8 @@ class TestMokaInThreads:
 )
 class TestTheineMemoize(_Flights):
     def make_flights(self, max_size: int) -> Flights:
-        from theine import Memoize
-
-        return Flights(Memoize(max_size, None), Memoize(max_size, None))
+        library = pytest.importorskip("theine")
+        return Flights(library.Memoize(max_size, None), library.Memoize(max_size, None))
 
 
 @peer("cashews")
@@ -195,9 +195,8 @@ class TestTheineMemoize(_Flights):
 )
 class TestCashewsLocked(_Flights):
     def make_flights(self, max_size: int) -> Flights:
-        from cashews import Cache
-
-        cache = Cache()
+        library = pytest.importorskip("cashews")
+        cache = library.Cache()
         cache.setup("mem://", size=max_size)
         return Flights(cache(ttl="1h", key="{key}", lock=True))
 
@@ -218,11 +217,10 @@ class TestCashewsLocked(_Flights):
 )
 class TestAiocacheStampede(_Flights):
     def make_flights(self, max_size: int) -> Flights:
-        from aiocache import SimpleMemoryCache, cached_stampede
-
+        library = pytest.importorskip("aiocache")
         return Flights(
-            cached_stampede(
-                cache=SimpleMemoryCache,
+            library.cached_stampede(
+                cache=library.SimpleMemoryCache,
                 key_builder=lambda _, key: key,
                 namespace=str(id(self.clock)),
             )

@@ -36,7 +36,7 @@ class Link:
     """A connection of the suite that lives as long as a real one."""
 
     held: Any = None
-    close: Callable[[Any], Awaitable[None]]
+    close: Any
 
     async def open(self, connect: Any, close: Any, really: Callable[[], Awaitable[Any]]) -> Any:
         """Open both; the real one is what *really* returns."""
@@ -77,43 +77,44 @@ class TestAsyncpg(_Served):
     run_server = staticmethod(servers.postgres)
 
     async def make_pool(self, *, connect: Any, close: Any, max_size: int, clock: Any) -> Any:
-        import asyncpg
+        library = pytest.importorskip("asyncpg")
 
-        class Ours(asyncpg.Connection):  # type: ignore[misc,name-defined]
+        class Ours(library.Connection):  # type: ignore[misc,name-defined]
             __slots__ = ("link",)
 
-            async def reset(self, *, timeout: float | None = None) -> None:
+            async def reset(self, **options: Any) -> None:
                 with real_io():
-                    await super().reset(timeout=timeout)
+                    await super().reset(**options)
 
         async def connect_both(*args: Any, **options: Any) -> Any:
             link = Link()
-            connection = await link.open(connect, close, lambda: asyncpg.connect(*args, **options))
+            connection = await link.open(connect, close, lambda: library.connect(*args, **options))
             connection.link = link
             connection.add_termination_listener(lambda _: link.end())
             return connection
 
-        return await asyncpg.create_pool(
+        return await library.create_pool(
             connect=connect_both, connection_class=Ours, min_size=0, max_size=max_size,
             max_inactive_connection_lifetime=self.idle_timeout, host=self.address, user="peer",
             database="postgres",
         )  # fmt: skip
 
     @asynccontextmanager
-    async def lease(self, pool: Any, timeout: float | None = None) -> Any:
+    async def lease(self, pool: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
         async with pool.acquire(timeout=timeout) as connection:
             yield connection.link.held
 
 
 @peer("psycopg_pool", None, POSTGRES)
 @known(
-    f"psycopg/psycopg#1345, {LOST_CANCELLATION}",
+    f"psycopg_pool 3.3.3, as in psycopg/psycopg#1345: {LOST_CANCELLATION}",
     "test_slot_granted_to_a_cancelled_waiter_goes_to_the_next",
     "test_caller_cancelled_just_when_it_is_connected_loses_no_slot",
     condition=HAS_LOST_CANCELLATION,
 )
 @known(
-    "psycopg/psycopg#1401: a worker takes its cancellation for a connect that failed, and goes on",
+    "psycopg_pool 3.3.3, as in psycopg/psycopg#1401: a worker takes its cancellation for a connect "
+    "that failed, and goes on",
     "test_cancelled_tasks_end_while_a_connect_hangs",
 )
 class TestPsycopgPool(_Served):
@@ -122,13 +123,12 @@ class TestPsycopgPool(_Served):
     run_server = staticmethod(servers.postgres)
 
     async def make_pool(self, *, connect: Any, close: Any, max_size: int, clock: Any) -> Any:
-        import psycopg
-        from psycopg_pool import AsyncConnectionPool, base, pool_async, sched_async
-
-        for module in (base, pool_async, sched_async):
+        library = pytest.importorskip("psycopg_pool")
+        psycopg = pytest.importorskip("psycopg")
+        for module in (library.base, library.pool_async, library.sched_async):
             module.monotonic = clock  # it asks for the time by this name
 
-        class Ours(psycopg.AsyncConnection[Any]):
+        class Ours(psycopg.AsyncConnection):  # type: ignore[misc,name-defined]
             link: Link
 
             @classmethod
@@ -143,7 +143,7 @@ class TestPsycopgPool(_Served):
                 self.link.end()
                 await super().close()
 
-        pool = AsyncConnectionPool(
+        pool = library.AsyncConnectionPool(
             f"host={self.address} user=peer dbname=postgres", connection_class=Ours, min_size=0,
             max_size=max_size, max_lifetime=self.max_lifetime, timeout=1e6, open=False,
         )  # fmt: skip
@@ -151,7 +151,7 @@ class TestPsycopgPool(_Served):
         return pool
 
     @asynccontextmanager
-    async def lease(self, pool: Any, timeout: float | None = None) -> Any:
+    async def lease(self, pool: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
         async with pool.connection(timeout=timeout) as connection:
             yield connection.link.held
 
@@ -174,9 +174,9 @@ class TestRedis(_Served):
     run_server = staticmethod(servers.redis)
 
     def make_pool(self, *, connect: Any, close: Any, max_size: int, clock: Any) -> Any:
-        from redis.asyncio import BlockingConnectionPool, UnixDomainSocketConnection
+        library = pytest.importorskip("redis.asyncio")
 
-        class Ours(UnixDomainSocketConnection):
+        class Ours(library.UnixDomainSocketConnection):  # type: ignore[misc,name-defined]
             def __init__(self, **options: Any) -> None:
                 super().__init__(**options)
                 self.link = Link()
@@ -194,7 +194,9 @@ class TestRedis(_Served):
                 await super().disconnect(*args, **options)
 
         return adapt.RedisPool(
-            BlockingConnectionPool(max_size, timeout=None, connection_class=Ours, path=self.address)
+            library.BlockingConnectionPool(
+                max_size, timeout=None, connection_class=Ours, path=self.address
+            )
         )
 
 
@@ -230,12 +232,12 @@ class TestAiohttp(_Served):
                 protocol.link = link
                 return protocol
 
-        connector = Ours(limit=max_size, keepalive_timeout=None)
+        connector: Any = Ours(limit=max_size, keepalive_timeout=None)
         connector._factory = lambda: Protocol(loop=asyncio.get_running_loop())
         return connector
 
     @asynccontextmanager
-    async def lease(self, pool: Any, timeout: float | None = None) -> Any:
+    async def lease(self, pool: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
         import aiohttp
         from yarl import URL
 
@@ -283,7 +285,7 @@ class _Httpcore(_Served):
         return library.AsyncConnectionPool(max_connections=max_size, network_backend=Backend())
 
     @asynccontextmanager
-    async def lease(self, pool: Any, timeout: float | None = None) -> Any:
+    async def lease(self, pool: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
         async with pool.stream("GET", f"http://127.0.0.1:{self.address}") as response:
             yield response.extensions["network_stream"].get_extra_info("link").held
             await response.aread()

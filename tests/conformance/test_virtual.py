@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from pytest_agentperf.conformance import real_io, virtual
-from pytest_agentperf.conformance.virtual import Runner, VirtualClock
+from pytest_agentperf.conformance.virtual import Runner, VirtualClock, turns
 
 
 @pytest.fixture
@@ -118,8 +118,7 @@ def test_clock_does_not_wait_for_a_server_outside_of_real_io(
 ) -> None:
     async def main() -> None:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(5):
-                await ask(line)
+            await asyncio.wait_for(ask(line), 5)
 
     run(main())
 
@@ -133,11 +132,31 @@ def test_silent_server_holds_the_clock_up_for_a_while_alone(
     monkeypatch.setattr(virtual, "SERVER_TIME", 0.01)
 
     async def main() -> None:
+        async def listen() -> None:
+            with real_io():
+                await asyncio.get_running_loop().sock_recv(line, 100)
+
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(5):
-                with real_io():
-                    await asyncio.get_running_loop().sock_recv(line, 100)
+            await asyncio.wait_for(listen(), 5)
         assert clock() == 5
+
+    run(main())
+
+
+def test_turns_go_round_until_the_server_has_answered(
+    clock: VirtualClock, run: Callable[..., None], line: socket.socket
+) -> None:
+    async def main() -> None:
+        async def work() -> bytes:
+            with real_io():
+                return await ask(line)
+
+        task = asyncio.create_task(work())
+        await turns(3)
+        assert not task.done()
+        await turns()
+        assert task.done()
+        assert clock() == 0
 
     run(main())
 

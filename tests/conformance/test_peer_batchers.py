@@ -152,6 +152,7 @@ class TestPurgatory(BreakerConformance):
     "danielfm/pybreaker#60: the failure that opens the circuit is replaced",
     "test_results_and_errors_reach_the_caller_as_they_are",
 )
+@pytest.mark.filterwarnings("ignore:datetime.*utcnow:DeprecationWarning")  # its own, from 3.12 on
 class TestAiobreaker(BreakerConformance):
     supports_clock = False
     supports_ignored = True

@@ -336,9 +336,8 @@ class TestHttpcore2(_Httpcore):
     "test_any_schedule_loses_no_slot",
 )
 @known(
-    LOST_NOTIFY,
+    "generic-connection-pool 0.8.1: a waiter that is cancelled takes along what it was given",
     "test_slot_granted_to_a_cancelled_waiter_goes_to_the_next",
-    condition=HAS_LOST_NOTIFY,
 )
 class TestGenericConnectionPool(PoolConformance):
     deadline = 3.0

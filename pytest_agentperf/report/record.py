@@ -223,12 +223,14 @@ def _builtin(value: Any) -> Any:
         return [_builtin(inner) for inner in value]
     if isinstance(value, str):
         return valid_text(str(value))
+    if type(value) in _NAMES:
+        return _builtin_fields(value)
     return int(value) if isinstance(value, int) else float(value)
 
 
 _NAMES: Final[Mapping[type, tuple[str, ...]]] = {
     kind: tuple(field.name for field in fields(kind))
-    for kind in (PerfRecord, MeasurementRecord, VerdictRecord)
+    for kind in (PerfRecord, CurveRecord, MeasurementRecord, VerdictRecord)
 }
 
 

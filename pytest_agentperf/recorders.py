@@ -1,0 +1,108 @@
+"""The recorders of one test besides its timings, each made when it is first asked for.
+
+PYTEST_DONT_REWRITE
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_agentperf.core.clock import REAL_TIME
+from pytest_agentperf.core.finding import Finding
+from pytest_agentperf.core.measurement import Measurement
+from pytest_agentperf.measure.monitors import Monitors
+from pytest_agentperf.metered import provided_by
+
+if TYPE_CHECKING:
+    from pytest_agentperf.measure.cache.door import CacheUse
+    from pytest_agentperf.measure.concurrency.door import Watching
+    from pytest_agentperf.measure.memory.block import MeterTools
+    from pytest_agentperf.measure.memory.door import Metering
+    from pytest_agentperf.measure.pool.door import Pooling
+
+__all__ = ["Recorders", "Shared", "new_watching"]
+
+
+class Shared:
+    """What the recorders of all tests share.
+
+    Args:
+        is_accepted: Returns whether the user accepts a finding.
+    """
+
+    def __init__(self, is_accepted: Callable[[Finding], bool]) -> None:
+        self.is_accepted = is_accepted
+
+    @cached_property
+    def meters(self) -> "MeterTools":
+        """The tools for memory, of which a process has one set."""
+        from pytest_agentperf.measure.memory.block import MeterTools
+
+        return MeterTools()
+
+
+@dataclass
+class Recorders:
+    """The recorders of one test.
+
+    Attributes:
+        item: The test.
+        monitors: Those at work in it.
+        shared: What it shares with others.
+        extra: What else is known of it.
+    """
+
+    item: pytest.Item
+    monitors: Monitors
+    shared: Shared
+    extra: list[Measurement] = field(default_factory=list)
+
+    @cached_property
+    def watching(self) -> "Watching":
+        """Its watches."""
+        return new_watching(self.shared, self.monitors)
+
+    @cached_property
+    def metering(self) -> "Metering":
+        """Its metered blocks."""
+        from pytest_agentperf.measure.memory.door import Metering
+
+        return Metering(self.shared.meters, self.monitors, provided_by(self.item))
+
+    @cached_property
+    def caching(self) -> "CacheUse":
+        """What was counted of its caches."""
+        from pytest_agentperf.measure.cache.door import CacheUse
+
+        return CacheUse()
+
+    @cached_property
+    def pooling(self) -> "Pooling":
+        """Its pools and batchers."""
+        from pytest_agentperf.measure.pool.door import Pooling
+        from pytest_agentperf.measure.pool.settings import PoolContext
+
+        return Pooling(PoolContext(REAL_TIME.clock, self.shared.is_accepted))
+
+    def measurements(self) -> list[Measurement]:
+        """Return what was recorded by those that were asked for."""
+        made = [vars(self)[name] for name in _NAMES if name in vars(self)]
+        return [*(found for each in made for found in each.measurements()), *self.extra]
+
+    def failures(self) -> Sequence[str]:
+        """Return the sentences of what fails the test without a budget."""
+        return self.metering.failures() if "metering" in vars(self) else ()
+
+
+_NAMES = ("watching", "metering", "caching", "pooling")
+
+
+def new_watching(shared: Shared, monitors: Monitors) -> "Watching":
+    """Return new watches, for a test or for the setup of its fixtures."""
+    from pytest_agentperf.measure.concurrency.door import Watching
+    from pytest_agentperf.measure.concurrency.settings import WatchContext
+
+    return Watching(WatchContext(REAL_TIME.clock, monitors, shared.is_accepted))

@@ -112,7 +112,7 @@ def test_thread_in_a_long_pause_is_woken_for_a_watch_that_looks_sooner() -> None
 
     def look_rarely() -> float:
         started.set()
-        return PATIENCE
+        return 10 * PATIENCE
 
     thread.begin(look_rarely, SOON)
     assert started.wait(PATIENCE)
@@ -123,7 +123,8 @@ def test_thread_in_a_long_pause_is_woken_for_a_watch_that_looks_sooner() -> None
     thread.end(quiet=True)
 
 
-def test_quiet_end_returns_when_the_thread_sleeps() -> None:
+def test_quiet_end_returns_when_the_thread_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchthread, "_DOZE", PATIENCE)
     looking = Looking()
     thread = waiting_thread()
     thread.begin(looking, SOON)
@@ -179,7 +180,7 @@ async def blocks():
     time.sleep(0.1)
     await asyncio.sleep(0)
     watch.stop()
-    return len([block for block in watch.blocks if block.is_by_user])
+    return len([block for block in watch.blocks if block.is_by_user and block.place])
 
 async def main():
     before = LoopWatch()

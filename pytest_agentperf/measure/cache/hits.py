@@ -263,7 +263,8 @@ class CacheHits:
         """
         __tracebackhide__ = True
         if self.misses != exactly:
-            raise CheckError(f"expected exactly {exactly} misses: {self.results}")
+            word = "miss" if exactly == 1 else "misses"
+            raise CheckError(f"expected exactly {exactly} {word}: {self.results}")
 
     @property
     def is_over(self) -> bool:

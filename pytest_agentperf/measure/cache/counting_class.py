@@ -112,11 +112,18 @@ class _Default:
 
 
 def _counting_django(cls: Any, tally: Tally) -> type:
+    hits, own = 0, cls.get
+    tally.count_hits = lambda: hits
+
     class Counting(cls):  # type: ignore[misc]
         def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
-            value = super().get(key, _MISSING, version)
-            tally.look(is_hit=value is not _MISSING)
-            return default if value is _MISSING else value
+            nonlocal hits
+            value = own(self, key, _MISSING, version)
+            if value is _MISSING:
+                tally.miss()
+                return default
+            hits += 1
+            return value
 
         def get_or_set(self, key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
             if isinstance(default, _Default):  # called by `aget_or_set`, which sees to it

@@ -306,6 +306,16 @@ def test_misses_must_be_exact(perf_cache: PerfCache) -> None:
             hits.assert_misses(exactly=wrong)
 
 
+def test_block_and_door_show_what_they_are(perf_cache: PerfCache) -> None:
+    block = perf_cache(Counters())
+    assert str(block) == repr(block) == "<CacheHits of the Counters, new>"
+    with block:
+        assert repr(block) == "<CacheHits of the Counters, in use>"
+    assert repr(block) == "<CacheHits of the Counters, over>"
+    assert repr(perf_cache) == "<perf_cache>"
+    assert repr(perf_cache.count(str).computed) == "<Computations of str: 0>"
+
+
 @pytest.mark.parametrize("label", ["", 3])
 def test_label_must_be_a_text(perf_cache: PerfCache, label: Any) -> None:
     with pytest.raises(UsageError, match="label="):

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -127,10 +128,18 @@ async def test_httpx_failed_connect_is_given_back(perf_pool: PerfPool, httpx: An
 
 def test_httpx_sync_client(perf_pool: PerfPool, httpx: Any, url_of_a_thread: str) -> None:
     url = url_of_a_thread
-    with httpx.Client(limits=httpx.Limits(max_connections=2)) as client, perf_pool(client) as use:
-        threads = [threading.Thread(target=client.get, args=(url,)) for _ in SIX]
-        for thread in threads:
-            thread.start()
+    client = httpx.Client(limits=httpx.Limits(max_connections=2), timeout=30)
+    with client, perf_pool(client) as use:
+        with client.stream("GET", url) as one, client.stream("GET", url) as other:
+            threads = [threading.Thread(target=client.get, args=(url,)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            deadline = time.monotonic() + 30
+            while len(client._transport._pool._requests) < 6:
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            one.read()
+            other.read()
         for thread in threads:
             thread.join()
     assert (use.acquired, use.created, use.in_use_max, use.leaked) == (6, 2, 2, ())

@@ -93,6 +93,27 @@ async def test_leak_names_the_line_that_took_the_lease(perf_pool: PerfPool) -> N
 
 
 @pytest.mark.asyncio
+async def test_leak_names_its_line_whatever_took_the_lease_before(perf_pool: PerfPool) -> None:
+    pool = new_pool(4)
+
+    async def enter() -> object:
+        return await pool.acquire().__aenter__()  # no frame of the pool between
+
+    with perf_pool(pool) as use:
+        left = [await pool.acquire()]
+        await enter()
+        left += [await pool.acquire()]
+    sources = [held.place.source for held in use.leaked if held.place]
+    assert sources == [
+        "left = [await pool.acquire()]",
+        "return await pool.acquire().__aenter__()  # no frame of the pool between",
+        "left += [await pool.acquire()]",
+    ]
+    for each in left:
+        each.release()
+
+
+@pytest.mark.asyncio
 async def test_accepted_leak_is_none(perf_pool: PerfPool, accepted: set[str]) -> None:
     accepted.add("pool_leak")
     pool = new_pool(2)
@@ -250,8 +271,9 @@ async def test_lease_that_is_released_twice_was_returned_once(perf_pool: PerfPoo
     with perf_pool(pool) as use:
         async with (held := pool.acquire()):
             held.release()
-        await lease(pool)
-    assert use.in_use_max == 2  # the one from before is still held
+        async with pool.acquire(), pool.acquire():
+            pass
+    assert use.in_use_max == 3  # the one from before is still held
     before.release()
 
 

@@ -12,12 +12,23 @@ from pytest_agentperf.conformance import CacheConformance
 from pytest_agentperf.conformance import adapters as adapt
 from tests.conformance.peers import known, peer
 
+ONE_KEY = "1, 1.0 and True are one key, as in a dict"
+
 
 @peer("cachetools")
+@known(
+    "tkem/cachetools#80, #82: it is not safe with threads",
+    "test_get_survives_an_eviction_in_the_middle",
+    "test_set_survives_an_eviction_in_the_middle",
+    "test_deletions_of_a_key_by_two_threads_do_not_collide",
+)
+@known(f"cachetools 8.0.1: {ONE_KEY}", "test_equal_keys_of_different_types_are_kept_apart")
 class TestCachetools(CacheConformance):
     supports_delete = True
     supports_eviction_order = True
     supports_hashable_keys = True
+    supports_typed_keys = True
+    supports_thread_safety = True
 
     def make_cache(self, *, max_size: int, ttl: float | None, clock: Any) -> Any:
         library = pytest.importorskip("cachetools")
@@ -26,13 +37,19 @@ class TestCachetools(CacheConformance):
             cache if ttl is None else library.TTLCache(max_size, ttl, timer=clock)
         )
 
+    @pytest.mark.skip(reason="what threads do as they like fails in some runs alone")
+    def test_threads_never_see_errors_wrong_values_or_too_many_entries(self) -> None:
+        """Is left to the tests that force their interleavings."""
+
 
 @peer("cachebox")
+@known(f"cachebox 6.2.10: {ONE_KEY}", "test_equal_keys_of_different_types_are_kept_apart")
 class TestCachebox(CacheConformance):
     supports_clock = False
     supports_delete = True
     supports_eviction_order = True
     supports_hashable_keys = True
+    supports_typed_keys = True
     supports_thread_safety = True
 
     def make_cache(self, *, max_size: int, ttl: float | None, clock: Any) -> Any:
@@ -42,6 +59,7 @@ class TestCachebox(CacheConformance):
 
 
 @peer("moka-py")
+@known(f"moka-py 0.5.0: {ONE_KEY}", "test_equal_keys_of_different_types_are_kept_apart")
 @known(
     "moka-py 0.5.0: the time of an entry ends with that of the cache",
     "test_ttl_of_an_entry_overrules_that_of_the_cache",
@@ -53,6 +71,7 @@ class TestMoka(CacheConformance):
     supports_delete = True
     supports_eviction_order = True
     supports_hashable_keys = True
+    supports_typed_keys = True
 
     def make_cache(self, *, max_size: int, ttl: float | None, clock: Any) -> Any:
         library = pytest.importorskip("moka_py")
@@ -60,6 +79,7 @@ class TestMoka(CacheConformance):
 
 
 @peer("theine")
+@known(f"theine 2.0.0: {ONE_KEY}", "test_equal_keys_of_different_types_are_kept_apart")
 @known(
     "theine 2.0.0 takes equal hashes for equal keys, as in pymc-devs/pymc#4506",
     "test_keys_of_any_type_are_kept_apart",
@@ -73,6 +93,7 @@ class TestTheine(CacheConformance):
     supports_clock = False
     supports_delete = True
     supports_hashable_keys = True
+    supports_typed_keys = True
     # Not supports_thread_safety: 2.0.0 evicts late, so that len() depends on the timing of threads.
 
     def make_cache(self, *, max_size: int, ttl: float | None, clock: Any) -> Any:
@@ -80,6 +101,7 @@ class TestTheine(CacheConformance):
 
 
 @peer("async-lru")
+@known(f"async-lru 2.4.0: {ONE_KEY}", "test_equal_keys_of_different_types_are_kept_apart")
 @known(
     "aio-libs/async-lru#480 and later: a second event loop clears the cache",
     "test_values_survive_their_event_loop",
@@ -89,6 +111,7 @@ class TestAsyncLRU(CacheConformance):
     supports_delete = True
     supports_eviction_order = True
     supports_hashable_keys = True
+    supports_typed_keys = True
     supports_single_flight = True
 
     def make_cache(self, *, max_size: int, ttl: float | None, clock: Any) -> Any:
@@ -113,6 +136,7 @@ class TestCashews(CacheConformance):
 
 
 @peer("aiocache")
+@known(f"aiocache 0.12.3: {ONE_KEY}", "test_equal_keys_of_different_types_are_kept_apart")
 @known("aio-libs/aiocache#1033: None is a miss", "test_none_is_a_value_and_no_miss")
 @known(
     "aiocache 0.12: its memory has no bound",
@@ -124,6 +148,7 @@ class TestAiocache(CacheConformance):
     supports_delete = True
     supports_entry_ttl = True
     supports_hashable_keys = True
+    supports_typed_keys = True
 
     def make_cache(self, *, max_size: int, ttl: float | None, clock: Any) -> Any:
         cache = pytest.importorskip("aiocache").SimpleMemoryCache()

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,6 +76,16 @@ def of_cachetools_with_info() -> tuple[Any, Call]:
     library: Any = pytest.importorskip("cachetools")
     function = library.cached(library.LRUCache(2), info=True)(echo)
     return function, function
+
+
+@pytest.fixture(autouse=True, scope="module")
+def theine_at_rest() -> Iterator[None]:
+    """End the thread that theine starts when it is imported: it would allocate beside all tests."""
+    yield
+    theine: Any = sys.modules.get("theine.theine")
+    if theine is not None:
+        theine._maintainer_loop.call_soon_threadsafe(theine._maintainer_loop.stop)
+        theine._maintainer_thread.join()
 
 
 def of_theine() -> tuple[Any, Call]:

@@ -268,7 +268,7 @@ def test_leaks_of_timed_calls_are_found_where_asked_for(project: Project) -> Non
         def test_repeated_body():
             leak()
     """)
-    result = project.run("--perf-leaks")
+    result = project.run_apart("--perf-leaks")
     result.assert_outcomes(failed=3, passed=2)
     result.stdout.fnmatch_lines(
         ["leak leaks 1.* kB a call: * × bytearray held by list at test_it.py:*"]

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import selectors
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -34,15 +34,6 @@ class JumpingLoop(asyncio.SelectorEventLoop):
     def sleep_through(self, seconds: float) -> None:
         """Let time pass without running anything, as code does that blocks the loop."""
         self.jumping.now += seconds
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_heap() -> Iterator[None]:
-    """Leave what there was before out of collections: a whole session makes each take 0.3 s."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

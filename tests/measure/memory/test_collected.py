@@ -16,6 +16,8 @@ from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.measure.memory.collected import CAUSE, Collected, Registered
 from pytest_agentperf.measure.memory.holders import find_chain
 
+pytestmark = pytest.mark.usefixtures("whole_heap")
+
 HERE = Path(__file__).name
 SESSIONS: dict[str, Any] = {}  # the sessions
 KEPT: list[Any] = []  # the kept

@@ -12,7 +12,7 @@ WITNESS: list[object] = []
 
 
 @pytest.fixture(autouse=True)
-def state_of_before() -> Iterator[None]:
+def state_of_before(whole_heap: None) -> Iterator[None]:
     assert gc.isenabled()
     assert not is_frozen()
     yield

@@ -76,6 +76,7 @@ def test_failed_assertion_says_what_leaks() -> None:
         leak.assert_clean()
 
 
+@pytest.mark.usefixtures("whole_heap")
 def test_leak_into_a_module_names_the_variable() -> None:
     try:
         leak = leak_of(lambda: SESSIONS.update({len(SESSIONS): bytes(1000)}))

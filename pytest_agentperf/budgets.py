@@ -60,6 +60,11 @@ class Budgets(NamedTuple):
         return self.file.prices(self.environment) if self.file else {}
 
     @property
+    def regression(self) -> dict[str, float]:
+        """What the file states of the rule of the regression gate."""
+        return self.file.regression(self.environment) if self.file else {}
+
+    @property
     def acceptances(self) -> Acceptances:
         """The findings that the user accepts."""
         return Acceptances(self.file.accepted(self.environment) if self.file else ())

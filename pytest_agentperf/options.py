@@ -5,16 +5,57 @@ PYTEST_DONT_REWRITE
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-__all__ = ["Settings", "add_options", "is_narrowed", "read_settings"]
+from pytest_agentperf.core.units import Unit, parse_quantity
+
+__all__ = ["GateSettings", "Settings", "add_options", "is_narrowed", "read_settings"]
 
 _BUDGET = "File with budgets (TOML): pytest --perf-budget budgets.toml"
 _ENV = "Environment of the budget file; 'ci' where $CI is set and the file has it"
 _PROFILERS = ("cprofile", "pyinstrument", "memray")
 _STRICT = "Fail where a budget could not be decided or a pattern of the file matches no test"
+
+
+_GATE: Final = {
+    "perf_pairs": (
+        "N",
+        None,
+        "Pairs of --perf-against, judged once; by default it finds out",
+    ),
+    "perf_max_time": ("TIME", "10min", "Bound on the time that --perf-against takes: 10min"),
+    "perf_max_cost": ("DOLLARS", None, "Bound on the dollars that --perf-against spends"),
+    "perf_base_python": (
+        "PYTHON",
+        None,
+        "Interpreter of the base, with its environment",
+    ),
+    "perf_regressions": ("MODE", "fail", "What a regression does: fail, warn or off"),
+}
+_MODES: Final = ("fail", "warn", "off")
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """What holds for the regression gate.
+
+    Attributes:
+        against: The revision to compare with, or None.
+        pairs: How many pairs of processes to run; None: as many as the verdicts need.
+        max_time: Seconds that the comparison may take.
+        max_cost: Dollars that it may spend, or None.
+        base_python: The interpreter of the base, or None for this one.
+        regressions: `fail`, `warn` or `off`.
+    """
+
+    against: str | None
+    pairs: int | None
+    max_time: float
+    max_cost: float | None
+    base_python: str | None
+    regressions: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +72,7 @@ class Settings:
         leaks: Whether timed calls are searched for leaks.
         profiler: The profiler under which each timed function is called once more, or None.
         only_failed_profiles: Whether only the profiles of failed tests are kept.
+        gate: The settings of the regression gate.
     """
 
     budget: Path | None
@@ -42,6 +84,7 @@ class Settings:
     leaks: bool
     profiler: str | None
     only_failed_profiles: bool
+    gate: GateSettings
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -82,6 +125,16 @@ def add_options(parser: pytest.Parser) -> None:
         default=False,
         help="Keep the profiles of failed tests only",
     )
+    group.addoption(
+        "--perf-against",
+        metavar="REF",
+        default=None,
+        help="Compare the measured tests with those of a revision: --perf-against origin/main",
+    )
+    for name, (metavar, default, text) in _GATE.items():
+        flag = f"--{name.replace('_', '-')}"
+        group.addoption(flag, metavar=metavar, default=None, help=text)
+        parser.addini(name, text, default=default)
     parser.addini("perf_budget", _BUDGET, default=None)
     parser.addini("perf_env", _ENV, default=None)
     parser.addini("perf_strict", _STRICT, type="bool", default=False)
@@ -111,7 +164,32 @@ def read_settings(config: pytest.Config) -> Settings:
         leaks=bool(config.getoption("perf_leaks")),
         profiler=config.getoption("perf_profiler"),
         only_failed_profiles=bool(config.getoption("perf_profiler_failed")),
+        gate=_read_gate(config),
     )
+
+
+def _read_gate(config: pytest.Config) -> GateSettings:
+    """Return the settings of the regression gate.
+
+    Raises:
+        pytest.UsageError: One of them cannot be meant.
+    """
+    stated = {name: config.getoption(name) or config.getini(name) or None for name in _GATE}
+    pairs, mode, python = (
+        stated[name] for name in ("perf_pairs", "perf_regressions", "perf_base_python")
+    )
+    if pairs is not None and not (pairs.isdecimal() and int(pairs) > 1):
+        raise pytest.UsageError(f"perf_pairs: got {pairs!r}; expected a whole number of 2 or more")
+    if mode not in _MODES:
+        raise pytest.UsageError(f"perf_regressions: got {mode!r}; expected {', '.join(_MODES)}")
+    try:
+        time = parse_quantity(stated["perf_max_time"], Unit.SECONDS)
+        cost = stated["perf_max_cost"]
+        dollars = None if cost is None else parse_quantity(cost, Unit.DOLLARS)
+    except ValueError as error:
+        raise pytest.UsageError(f"a bound of --perf-against: {error}") from error
+    against = config.getoption("perf_against")
+    return GateSettings(against, pairs and int(pairs), time, dollars, python, mode)
 
 
 _NARROWING = (

@@ -3,6 +3,7 @@
 PYTEST_DONT_REWRITE
 """
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -18,6 +19,7 @@ from pytest_agentperf.fixtures import (
     perf_pool,
     perf_timer,
 )
+from pytest_agentperf.gate import SIDE_VARIABLE
 from pytest_agentperf.options import add_options, is_narrowed
 
 if TYPE_CHECKING:
@@ -50,10 +52,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers."""
+    """Register the markers, and become a side of a duet where a gate started this run."""
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
+    if SIDE_VARIABLE in os.environ:
+        from pytest_agentperf.gate.side import become_side
+
+        become_side(config)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -92,11 +99,31 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError("\n".join(errors))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Collect the evidence of the regression gate before the first test runs."""
+    awake = session.config.stash.get(SESSION, None)
+    is_over = session.testsfailed and not session.config.option.continue_on_collection_errors
+    if awake is None or is_over or _is_worker(session.config):
+        return
+    if any(awake.is_measured(item.nodeid) for item in getattr(session, "items", ())):
+        _open_gate(session.config, awake)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Do so before xdist starts its workers, which shall know the verdicts."""
+    if config.getoption("perf_against"):
+        _open_gate(config, _wake(config))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Prepare the controller of xdist, which collects nothing itself, and tell the worker."""
-    _register_reporter(node.config, _wake(node.config))
+    awake = _wake(node.config)
+    _register_reporter(node.config, awake)
     node.workerinput["agentperf_narrowed"] = is_narrowed(node.config)
+    node.workerinput["agentperf_gate"] = awake.gate and awake.gate.to_builtin()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -130,6 +157,13 @@ def _wake_if_named(config: pytest.Config) -> None:
     named = ("perf_budget", "perf_env", "perf_set", "perf_profiler")
     if any(config.getoption(name) for name in named) or config.getini("perf_budget"):
         _wake(config)
+
+
+def _open_gate(config: pytest.Config, session: "PerfSession") -> None:
+    if session.settings.gate.against:
+        from pytest_agentperf.gate.against import open_gate
+
+        open_gate(config, session)
 
 
 def _wake(config: pytest.Config) -> "PerfSession":

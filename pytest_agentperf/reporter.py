@@ -82,6 +82,8 @@ class Reporter:
         from pytest_agentperf.report.terminal import Line, summary_lines
 
         lines = summary_lines(list(self._records.values()), verbosity, self._crashed)
+        if self._session.gate is not None:
+            lines += self._session.gate.lines(verbosity)
         lines += [
             Line(f"warning: {sentence}", "warned")
             for sentence in (

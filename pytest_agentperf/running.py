@@ -5,7 +5,7 @@ PYTEST_DONT_REWRITE
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -16,6 +16,7 @@ from pytest_agentperf.core.clock import REAL_TIME
 from pytest_agentperf.core.effort import Effort
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.units import Unit
+from pytest_agentperf.gate import SIDE_PLUGIN
 from pytest_agentperf.judge.limits import Limit, ResolvedLimits
 from pytest_agentperf.measure.monitors import ExtraPass
 from pytest_agentperf.measure.rounds import Plan
@@ -35,6 +36,9 @@ from pytest_agentperf.planning import ONCE, plan_calls
 from pytest_agentperf.profiled import Profiles
 from pytest_agentperf.recorders import Recorders, Shared
 from pytest_agentperf.watched import asked_parts, asks_watch, is_async_test, watched_body
+
+if TYPE_CHECKING:
+    from pytest_agentperf.gate.side import Side
 
 __all__ = ["RunningTest"]
 
@@ -58,6 +62,7 @@ class RunningTest:
         dropped: How many do not.
         timings: What it has timed.
         recorders: What else was recorded.
+        side: The side of a duet that this run is, or None: it judges nothing.
     """
 
     def __init__(
@@ -72,13 +77,16 @@ class RunningTest:
         self.item = item
         self._settings, self._profiles = settings, profiles
         self._is_once = is_one_call(item, limits)
+        self._stated = limits
+        self.side: Side | None = item.config.pluginmanager.get_plugin(SIDE_PLUGIN)
         self.limits = limits.keep(self._applies)
         self.dropped = len(limits.items()) - len(self.limits.items())
         self.timings = Timings(
             self._plan,
             budgets.prices,
             REAL_TIME.clock,
-            wants_cost=any("cost" in limit.metric.name for _, limit in self.limits.items()),
+            wants_cost=any("cost" in limit.metric.name for _, limit in self.limits.items())
+            or bool(self.side and self.side.wants_cost),
             passes=self._passes,
         )
         self.recorders = Recorders(item, self.timings.monitors, shared)
@@ -118,7 +126,7 @@ class RunningTest:
 
     def _applies(self, limit: Limit) -> bool:
         """Return whether *limit* can be judged on this test at all."""
-        if self._settings.quick and limit.metric.unit in _TIMES:
+        if self.side or (self._settings.quick and limit.metric.unit in _TIMES):
             return False
         if asks_watch(limit) and not is_async_test(self.item):
             return "perf_concurrency" in getattr(self.item, "fixturenames", ())
@@ -132,6 +140,8 @@ class RunningTest:
         # Each example of hypothesis is a call of its own.
         if self._settings.quick or has_examples(self.item):
             effort = effort.updated(ONCE)
+        if self.side is not None:
+            effort = self.side.effort(self.item, label, effort, self._stated)
         config = self.item.config
         return plan_calls(effort, self.limits.of(label), lambda text: announce(config, text))
 

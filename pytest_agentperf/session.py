@@ -26,6 +26,7 @@ from pytest_agentperf.running import RunningTest
 from pytest_agentperf.watched import BLOCKING, asked_parts, watched_setup
 
 if TYPE_CHECKING:
+    from pytest_agentperf.gate.verdicts import GateVerdicts
     from pytest_agentperf.judge.limits import ResolvedLimits
     from pytest_agentperf.measure.cache.door import CacheUse
     from pytest_agentperf.measure.concurrency.door import Watching
@@ -46,6 +47,7 @@ class PerfSession:
         budgets: The budgets that hold.
         acceptances: The findings that the user accepts.
         unmatched: Patterns of the budget file that match no test, where that is a mistake.
+        gate: What the comparison with a base came to, or None.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -55,6 +57,7 @@ class PerfSession:
         self._profiles = open_profiles(config, self.settings)
         self._shared = Shared(self.acceptances.cover)
         self.unmatched: list[str] = []
+        self.gate: GateVerdicts | None = _told_verdicts(config)
         workers = getattr(config, "workerinput", {}).get("workercount", 1)
         self._conditions = f"{workers} xdist workers" if workers > 1 else ""
         self._limits: dict[str, ResolvedLimits] = {}
@@ -174,16 +177,22 @@ class PerfSession:
         ]
         if self._conditions:
             measurements = [replace(each, conditions=self._conditions) for each in measurements]
+        if running.side is not None:
+            running.side.take(running.item, measurements)
         verdicts, ignored = judge(measurements, running.limits, is_complete=raised is None)
         if self._profiles is not None:
             is_failed = raised is not None or bool(self._failures(verdicts))
             measurements = self._profiles.settle(measurements, is_failed=is_failed)
         nodeid = running.item.nodeid
         self._attempts[nodeid] = attempt = self._attempts.get(nodeid, 0) + 1
-        record = make_record(nodeid, measurements, verdicts, ignored + running.dropped, attempt)
+        compared = self.gate.of(nodeid) if self.gate else ()
+        record = make_record(
+            nodeid, measurements, verdicts, ignored + running.dropped, attempt, compared
+        )
         if raised is None:
             failures = (*running.recorders.failures(), *self._failures(verdicts))
-            return record, "\n".join((*unawaited, *failures))
+            slower = map(plain_line, self.gate.failures(nodeid)) if self.gate else ()
+            return record, "\n".join((*unawaited, *failures, *slower))
         _explain_await(raised, running.timings.last_plain)
         return (record if measurements else None), ""
 
@@ -198,6 +207,16 @@ class PerfSession:
         if self.settings.strict:
             failing.add(Status.UNDECIDED)
         return [plain_line(v.sentence) for v in verdicts if v.status in failing]
+
+
+def _told_verdicts(config: pytest.Config) -> "GateVerdicts | None":
+    """Return what the controller of xdist told this worker; None in any other process."""
+    told = getattr(config, "workerinput", {}).get("agentperf_gate")
+    if told is None:
+        return None
+    from pytest_agentperf.gate.verdicts import GateVerdicts
+
+    return GateVerdicts.from_builtin(told)
 
 
 def _is_skip(error: BaseException | None) -> bool:
@@ -227,4 +246,10 @@ def junit_properties(record: PerfRecord) -> list[tuple[str, Any]]:
         found += [(f"{prefix}{name}", float(value)) for name, value in measurement.metrics.items()]
     if record.verdicts:
         found.append(("agentperf.verdict", record.verdicts[0].status))
+    for compared in record.comparisons:
+        label = valid_text(compared.name.removeprefix(record.nodeid).removeprefix("#"))
+        prefix = f"agentperf.{label}.against" if label else "agentperf.against"
+        found.append((prefix, compared.outcome))
+        if compared.ratio is not None:
+            found.append((f"{prefix}.ratio", compared.ratio))
     return found

@@ -26,6 +26,10 @@ ALLOWED = {
     },
     "judge": {"core", "judge"},
     "report": {"core", "judge", "report", "tabulate"},
+    "gate": {
+        *("core", "judge", "report", "gate", "pytest", "psutil"),
+        *("announce", "body", "budgets", "options", "session"),
+    },
     "integrations": {"core", "integrations"},
     "reference": {"reference"},
     "conformance": {"conformance", "core", "pytest", "hypothesis"},

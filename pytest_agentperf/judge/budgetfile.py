@@ -103,6 +103,13 @@ class BudgetFile:
         """Return the findings that are accepted in *environment*."""
         return [stated for tables in self._in_force(environment) for stated in tables.accept]
 
+    def regression(self, environment: str | None) -> dict[str, float]:
+        """Return tolerance and noise floor of the regression gate, as far as they are stated."""
+        stated: dict[str, float] = {}
+        for tables in self._in_force(environment):
+            stated.update(tables.regression)
+        return stated
+
     def _in_force(self, environment: str | None) -> list[Tables]:
         named = [] if environment is None else [self.environments[environment]]
         return [self.tables, *named]

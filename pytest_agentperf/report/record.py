@@ -17,7 +17,14 @@ from pytest_agentperf.core.metrics import QUANTITIES, find_metric
 from pytest_agentperf.judge.verdict import Verdict
 from pytest_agentperf.report.escape import valid_text
 
-__all__ = ["CurveRecord", "MeasurementRecord", "PerfRecord", "VerdictRecord", "make_record"]
+__all__ = [
+    "ComparisonRecord",
+    "CurveRecord",
+    "MeasurementRecord",
+    "PerfRecord",
+    "VerdictRecord",
+    "make_record",
+]
 
 _STATISTICS: Final = ("min", "mean", "max", "stddev", "p50", "p90", "p95", "p99")
 
@@ -45,6 +52,35 @@ class VerdictRecord:
     warn: float | None
     source: str
     sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRecord:
+    """What the regression gate said about one measurement.
+
+    Attributes:
+        name: The test, with `#label` where the measurement has one.
+        outcome: `regressed`, `undecided`, `unchanged`, `faster`, `new`, `not comparable`, …
+        sentence: All of it in words.
+        ratio: Median latency over that of the base, or None where nothing was compared.
+        low: Lower end of the interval that holds the true ratio with 95 % confidence, or None.
+        high: Its upper end, or None.
+        p: The chance of such a change without a cause, or None.
+        pairs: Pairs of runs that were compared.
+    """
+
+    name: str
+    outcome: str
+    sentence: str
+    ratio: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    pairs: int
+
+    def to_builtin(self) -> dict[str, Any]:
+        """Return it as a dict of strings and numbers of exactly those types."""
+        return _builtin_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +139,7 @@ class PerfRecord:
         verdicts: Worst first.
         not_applicable: Limits for every test, on what this one does not record.
         attempt: 1, more where the test was run again.
+        comparisons: What the regression gate said about its measurements.
     """
 
     nodeid: str
@@ -110,6 +147,7 @@ class PerfRecord:
     verdicts: Sequence[VerdictRecord]
     not_applicable: int
     attempt: int = 1
+    comparisons: Sequence[ComparisonRecord] = field(default_factory=list)
 
     def to_builtin(self) -> dict[str, Any]:
         """Return it as dicts, lists, strings and numbers of exactly those types."""
@@ -119,6 +157,7 @@ class PerfRecord:
             "verdicts": [_builtin_fields(one) for one in self.verdicts],
             "not_applicable": int(self.not_applicable),
             "attempt": int(self.attempt),
+            "comparisons": [_builtin_fields(one) for one in self.comparisons],
         }
 
     @classmethod
@@ -135,6 +174,9 @@ class PerfRecord:
             verdicts=[VerdictRecord(**_fields(VerdictRecord, one)) for one in top["verdicts"]],
             not_applicable=top["not_applicable"],
             attempt=top["attempt"],
+            comparisons=[
+                ComparisonRecord(**_fields(ComparisonRecord, one)) for one in top["comparisons"]
+            ],
         )
 
 
@@ -152,6 +194,7 @@ def make_record(
     verdicts: Sequence[Verdict],
     not_applicable: int,
     attempt: int = 1,
+    comparisons: Sequence[ComparisonRecord] = (),
 ) -> PerfRecord:
     """Return the record of a test."""
     return PerfRecord(
@@ -172,6 +215,7 @@ def make_record(
         ],
         not_applicable=not_applicable,
         attempt=attempt,
+        comparisons=list(comparisons),
     )
 
 
@@ -230,7 +274,7 @@ def _builtin(value: Any) -> Any:
 
 _NAMES: Final[Mapping[type, tuple[str, ...]]] = {
     kind: tuple(field.name for field in fields(kind))
-    for kind in (PerfRecord, CurveRecord, MeasurementRecord, VerdictRecord)
+    for kind in (ComparisonRecord, CurveRecord, MeasurementRecord, PerfRecord, VerdictRecord)
 }
 
 
@@ -305,6 +349,14 @@ _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     "points": _is_list_of_points,
     "measurements": _is_list,
     "verdicts": _is_list,
+    "comparisons": _is_list,
+    "name": _is_text,
+    "outcome": _is_text,
+    "ratio": _is_optional(_is_number),
+    "low": _is_optional(_is_number),
+    "high": _is_optional(_is_number),
+    "p": _is_optional(_is_number),
+    "pairs": _is_count,
 }
 
 

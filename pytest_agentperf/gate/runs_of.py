@@ -1,0 +1,101 @@
+"""From measurements to runs: what one process saw of a test, as the gate's judge takes it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from pytest_agentperf.core.measurement import Measurement
+from pytest_agentperf.core.metrics import QUANTITIES
+from pytest_agentperf.core.sample import Sample
+from pytest_agentperf.core.units import Unit
+from pytest_agentperf.judge.runs import Count, Run
+
+__all__ = ["nodeid_of", "read_run", "run_content", "runs_of"]
+
+_LATENCIES: Final = 200
+_COUNTED: Final = frozenset({Unit.COUNT, Unit.DOLLARS})
+
+
+def runs_of(
+    nodeid: str, measurements: Iterable[Measurement], environment: str, body: str
+) -> dict[str, Run]:
+    """Return the runs that *measurements* of one test are, by `nodeid` or `nodeid#label`.
+
+    Args:
+        nodeid: The test.
+        measurements: What one process recorded of it; those without a latency are left out.
+        environment: See `environment_key`.
+        body: See `body_hash`.
+    """
+    runs = {}
+    for measurement in measurements:
+        latency = measurement.samples.get("latency")
+        if latency is None or not latency.count:
+            continue
+        name = f"{nodeid}#{measurement.label}" if measurement.label else nodeid
+        runs[name] = Run(
+            median=latency.percentile(50),
+            calls=latency.count,
+            latencies=_ranked(latency),
+            counts=_counts(measurement),
+            environment=environment,
+            body=body,
+        )
+    return runs
+
+
+def nodeid_of(name: str) -> str:
+    """Return the node id of the test whose run is called *name*, without the label."""
+    hash_at = name.rfind("#")
+    return name[:hash_at] if hash_at > name.rfind("]") else name
+
+
+def _ranked(latency: Sample) -> tuple[float, ...]:
+    """Return the values of *latency* in order, or of many those of evenly spaced ranks."""
+    last, shown = latency.count - 1, min(latency.count, _LATENCIES)
+    ranks = (1 + round(i * last / max(shown - 1, 1)) for i in range(shown))
+    return tuple(map(latency.ordered, ranks))
+
+
+def _counts(measurement: Measurement) -> dict[str, Count]:
+    """Return what *measurement* counted: per call, or once for all of it."""
+    per_call = {
+        name: Count(sample.min, sample.mean, sample.max)
+        for name, sample in measurement.samples.items()
+        if sample.count and QUANTITIES[name].unit in _COUNTED
+    }
+    once = {
+        name: Count(value, value, value)
+        for name, value in measurement.values.items()
+        if QUANTITIES[name].unit is Unit.COUNT
+    }
+    return {**once, **per_call}
+
+
+def run_content(run: Run) -> dict[str, Any]:
+    """Return *run* as builtin types, for JSON."""
+    return {
+        "median": run.median,
+        "calls": run.calls,
+        "latencies": list(run.latencies),
+        "counts": {name: list(count) for name, count in run.counts.items()},
+        "environment": run.environment,
+        "body": run.body,
+    }
+
+
+def read_run(content: Mapping[str, Any]) -> Run:
+    """Return the run that `run_content` made *content* from.
+
+    Raises:
+        KeyError: A field is missing.
+        TypeError: A field is of another type.
+        ValueError: A number is none.
+    """
+    return Run(
+        median=float(content["median"]),
+        calls=int(content["calls"]),
+        latencies=tuple(map(float, content["latencies"])),
+        counts={name: Count(*map(float, count)) for name, count in content["counts"].items()},
+        environment=str(content["environment"]),
+        body=str(content["body"]),
+    )

@@ -112,10 +112,12 @@ def _remove_stale(top: Path) -> None:
     """Remove the worktrees of processes that ended without doing so."""
     import psutil  # costly
 
+    temporary = Path(tempfile.gettempdir()).resolve()
     listed = _git(top, "worktree", "list", "--porcelain").stdout.splitlines()
     for line in listed:
         ours = _OURS.fullmatch(line)
-        if ours and not psutil.pid_exists(int(ours[2])):
+        # Where it was made, and nowhere else: what is removed here is gone.
+        if ours and Path(ours[1]).parent == temporary and not psutil.pid_exists(int(ours[2])):
             _remove(top, Path(ours[1]))
 
 

@@ -19,6 +19,7 @@ from pytest_agentperf.measure.concurrency.loop.steps import (
     main_stack,
     overlapping,
 )
+from pytest_agentperf.measure.frames import culprit
 
 __all__ = ["LAG_PERIOD", "TICK", "Counters", "StepTimer", "Watchdog"]
 
@@ -313,6 +314,9 @@ class Watchdog:
             early = self._cost(began - 1.5 * self._tick, ended)
             if early.cpu - early.gc >= self._threshold:
                 cause = "computing"
+        stack = main_stack(step)
+        if cause == "waiting" and cost.others > seconds / 2 and not culprit(stack):
+            cause = "gil"  # no line of anybody's waited, and others computed all the while
         # It ran nothing, and the system was late; unless somebody kept the GIL all the while, and
         # the step was over when at last the GIL came round to the watchdog.
         is_sure = cause in _FROM_OUTSIDE or cost.surely_starved >= _NEARLY * wall
@@ -333,7 +337,7 @@ class Watchdog:
             lost_task_seconds=lost,
             is_exact=is_exact,
         )
-        self._log.add(block, main_stack(step))
+        self._log.add(block, stack)
 
     def _cost(self, began: float, ended: float) -> Cost:
         """Return what the counters say of the time, from the reading before to the one after."""

@@ -29,6 +29,7 @@ class Loop:
     def __init__(self) -> None:
         self.key = IDLE
         self.ping: Callable[[], None] | None = None
+        self.seen = STACK
 
     def is_running(self) -> bool:
         return True
@@ -51,7 +52,7 @@ class Loop:
         return self.key
 
     def stack(self) -> Stack:
-        return STACK
+        return self.seen
 
     def task(self) -> str:
         return "Task-1"
@@ -69,6 +70,7 @@ class Counters:
         self.starved = self.surely_starved = 0.0
         self.cpu = self.gc = self.delay = 0.0
         self.own_delay, self.own_turns = 0.0, 1
+        self.others = 0.0
 
     def refresh(self) -> tuple[float, int]:
         return self.own_delay, self.own_turns
@@ -80,6 +82,7 @@ class Counters:
             gc=self.gc,
             starved=self.starved,
             surely_starved=self.surely_starved,
+            others=self.others,
         )
 
 
@@ -169,6 +172,19 @@ def test_gil_that_was_kept_for_long_is_a_block_though_its_step_is_over(
     scene.rest()
     assert len(scene.blocks) == found
     assert all(block.is_by_user and block.place is None for block in scene.blocks)
+
+
+@pytest.mark.parametrize(("seen", "cause"), [(STACK, "waiting"), ((), "gil")])
+def test_wait_beside_threads_that_compute_is_for_the_gil_where_no_line_waits(
+    scene: Scene, seen: Stack, cause: str
+) -> None:
+    scene.loop.seen = seen
+    for _ in range(8):
+        scene.pass_time(0.005)
+        scene.counters.others += 0.005
+        scene.look(WORK)
+    scene.rest()
+    assert [block.cause for block in scene.blocks] == [cause]
 
 
 def test_look_that_is_late_for_want_of_a_processor_finds_nothing(scene: Scene) -> None:

@@ -247,7 +247,8 @@ def floor():
     class Floor:
         async def __aenter__(self):
             self.before = descriptors()
-            wake.release()
+            if wake.locked():  # the thread has come round
+                wake.release()
         async def __aexit__(self, *_):
             self.after = descriptors()
     return Floor

@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from pytest_agentperf.core.errors import EmptySampleError
+from pytest_agentperf.core.errors import EmptySampleError, UsageError
 from pytest_agentperf.core.finding import Finding
 from pytest_agentperf.core.metrics import QUANTITIES, Direction, Metric, Statistic
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.core.series import Curve
 
-__all__ = ["Measurement", "join"]
+__all__ = ["Measurement", "check_label", "join"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,16 @@ class Measurement:
         if not isinstance(result, float) or not math.isfinite(result):
             raise EmptySampleError(f"{metric.name} of {self.subject} is no finite number")
         return result
+
+
+def check_label(label: object) -> None:
+    """Refuse what is no label.
+
+    Raises:
+        UsageError: It is neither None nor a text that is not empty.
+    """
+    if label is not None and (not isinstance(label, str) or not label):
+        raise UsageError(f"label={label!r}: expected a text that is not empty, or none")
 
 
 def join(measurements: Iterable[Measurement]) -> list[Measurement]:

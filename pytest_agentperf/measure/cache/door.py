@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from pytest_agentperf.core.clock import REAL_TIME
 from pytest_agentperf.core.errors import UsageError
-from pytest_agentperf.core.measurement import Measurement
+from pytest_agentperf.core.measurement import Measurement, check_label
 from pytest_agentperf.core.units import Unit, parse_quantity
 from pytest_agentperf.measure.cache.expectations import (
     Stampede,
@@ -84,7 +84,7 @@ class PerfCache:
             UsageError: *cache* cannot be read, another argument cannot be meant, or no measured
                 test is in its call phase.
         """
-        _check_label(label)
+        check_label(label)
         settings = HitSettings(label, warm, None if load is None else _computed_of(load))
         return self._current().block(probe_of(cache), settings)
 
@@ -109,7 +109,7 @@ class PerfCache:
         Raises:
             UsageError: One is none of these, or no measured test is in its call phase.
         """
-        _check_label(label)
+        check_label(label)
         use, reuse = self._current(), prefix_reuse(requests)
         use.add(reuse.measurement(label))
         return reuse
@@ -267,11 +267,6 @@ class PerfCache:
 
     def __repr__(self) -> str:
         return "<perf_cache>"
-
-
-def _check_label(label: object) -> None:
-    if label is not None and (not isinstance(label, str) or not label):
-        raise UsageError(f"label={label!r}: expected a text that is not empty, or none")
 
 
 def _computed_of(load: object) -> Computations:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from pytest_agentperf.core.errors import UsageError
-from pytest_agentperf.core.measurement import Measurement
+from pytest_agentperf.core.measurement import Measurement, check_label
 from pytest_agentperf.core.units import Unit, parse_quantity
 from pytest_agentperf.measure.concurrency.settings import WatchContext, WatchSettings
 from pytest_agentperf.measure.concurrency.watch import Watch
@@ -81,8 +81,7 @@ class PerfConcurrency:
         seconds = parse_quantity(threshold, Unit.SECONDS)
         if not seconds > 0:
             raise UsageError(f"threshold={threshold!r}: expected a time above 0, as in '25ms'")
-        if label is not None and (not isinstance(label, str) or not label):
-            raise UsageError(f"label={label!r}: expected a text that is not empty, or none")
+        check_label(label)
         if isinstance(independent, str):
             raise UsageError(f"independent={independent!r}: expected several names of spans")
         names = tuple(independent)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar, overload
 
 from pytest_agentperf.core.errors import UsageError
-from pytest_agentperf.core.measurement import Measurement
+from pytest_agentperf.core.measurement import Measurement, check_label
 from pytest_agentperf.core.units import Unit, parse_quantity
 from pytest_agentperf.measure.memory.advice import Advice, advise
 from pytest_agentperf.measure.memory.block import MeteredBlock, MeterSettings, MeterTools
@@ -168,8 +168,7 @@ class PerfMemory:
         Raises:
             UsageError: An argument cannot be meant, or no measured test is in its call phase.
         """
-        if label is not None and (not isinstance(label, str) or not label):
-            raise UsageError(f"label={label!r}: expected a text that is not empty, or none")
+        check_label(label)
         if type(frames) is not int or not 1 <= frames <= _MOST_FRAMES:
             raise UsageError(
                 f"frames={frames!r}: expected a number of lines from 1 to {_MOST_FRAMES}"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, overload
 
 from pytest_agentperf.core.errors import UsageError
-from pytest_agentperf.core.measurement import Measurement
+from pytest_agentperf.core.measurement import Measurement, check_label
 from pytest_agentperf.core.units import Unit, parse_quantity
 from pytest_agentperf.measure.pool.batches import BatchUse
 from pytest_agentperf.measure.pool.batchsources import Batching, find_source
@@ -68,8 +68,7 @@ class PerfPool:
             UsageError: It cannot be told how to read *pool*, or no measured test is in its call
                 phase.
         """
-        if label is not None and (not isinstance(label, str) or not label):
-            raise UsageError(f"label={label!r}: expected a text that is not empty, or none")
+        check_label(label)
         seconds = None if every is None else parse_quantity(every, Unit.SECONDS)
         if seconds is not None and not seconds > 0:
             raise UsageError(f"every={every!r}: expected a time above 0, as in '5ms', or None")

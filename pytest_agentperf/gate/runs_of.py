@@ -7,6 +7,7 @@ from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import QUANTITIES
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.core.units import Unit
+from pytest_agentperf.judge.node_ids import split_label
 from pytest_agentperf.judge.runs import Count, Run
 
 __all__ = ["nodeid_of", "read_run", "run_content", "runs_of"]
@@ -45,8 +46,7 @@ def runs_of(
 
 def nodeid_of(name: str) -> str:
     """Return the node id of the test whose run is called *name*, without the label."""
-    hash_at = name.rfind("#")
-    return name[:hash_at] if hash_at > name.rfind("]") else name
+    return split_label(name)[0]
 
 
 def _ranked(latency: Sample) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pytest_agentperf.gate.runs_of import nodeid_of
 from pytest_agentperf.judge.comparison import Comparison, Outcome, SuiteComparison
+from pytest_agentperf.judge.node_ids import split_label
 from pytest_agentperf.report.escape import plain_line
 from pytest_agentperf.report.record import ComparisonRecord
 from pytest_agentperf.report.terminal import Line
@@ -82,7 +83,7 @@ class GateVerdicts:
 
 
 def _label(test: ComparisonRecord) -> str:
-    label = test.name.removeprefix(nodeid_of(test.name)).removeprefix("#")
+    _, label = split_label(test.name)
     return f" ({label})" if label else ""
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["NodePattern"]
+__all__ = ["NodePattern", "split_label"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,18 @@ class NodePattern:
     @classmethod
     def parse(cls, text: str) -> "NodePattern":
         """Return *text* as a pattern."""
-        hash_at = text.rfind("#")
-        has_label = hash_at > text.rfind("]")
-        ids, label = (text[:hash_at], text[hash_at + 1 :]) if has_label else (text, None)
+        ids, label = split_label(text)
         path, colons, names = ids.partition("::")
         expression = _translate(path, in_path=True)
         expression += "::" + _translate(names, in_path=False) if colons else "(?:::.*)?"
         return cls(text, ids, label, re.compile(expression, re.DOTALL).fullmatch)
+
+
+def split_label(text: str) -> tuple[str, str | None]:
+    """Return *text*, a node id or a pattern, without its label, and the label if it has one."""
+    hash_at = text.rfind("#")
+    has_label = hash_at > text.rfind("]")
+    return (text[:hash_at], text[hash_at + 1 :]) if has_label else (text, None)
 
 
 _WILD = re.compile(r"\*+|\?")

@@ -179,20 +179,22 @@ class PerfSession:
             measurements = [replace(each, conditions=self._conditions) for each in measurements]
         if running.side is not None:
             running.side.take(running.item, measurements)
-        verdicts, ignored = judge(measurements, running.limits, is_complete=raised is None)
-        if self._profiles is not None:
-            is_failed = raised is not None or bool(self._failures(verdicts))
-            measurements = self._profiles.settle(measurements, is_failed=is_failed)
         nodeid = running.item.nodeid
+        verdicts, ignored = judge(measurements, running.limits, is_complete=raised is None)
+        failures = unawaited
+        if raised is None:
+            failures += [*running.recorders.failures(), *self._failures(verdicts)]
+            failures += map(plain_line, self.gate.failures(nodeid)) if self.gate else ()
+        if self._profiles is not None:
+            is_failed = raised is not None or bool(failures)
+            measurements = self._profiles.settle(measurements, is_failed=is_failed)
         self._attempts[nodeid] = attempt = self._attempts.get(nodeid, 0) + 1
         compared = self.gate.of(nodeid) if self.gate else ()
         record = make_record(
             nodeid, measurements, verdicts, ignored + running.dropped, attempt, compared
         )
         if raised is None:
-            failures = (*running.recorders.failures(), *self._failures(verdicts))
-            slower = map(plain_line, self.gate.failures(nodeid)) if self.gate else ()
-            return record, "\n".join((*unawaited, *failures, *slower))
+            return record, "\n".join(failures)
         _explain_await(raised, running.timings.last_plain)
         return (record if measurements else None), ""
 

@@ -109,14 +109,19 @@ def test_only_profiles_of_failed_tests_are_kept_where_asked_for(project: Project
     @pytest.mark.perf_budget(latency="1ns")
     def test_slow(perf_timer):
         perf_timer(ask)
+    class Session: pass
+    def test_held(perf_timer, perf_memory):
+        calls.append(perf_memory.collected(Session()))
+        perf_timer(ask)
     """
     )
     project.run("--perf-profiler=cprofile", "--perf-profiler-failed").assert_outcomes(
-        passed=1, failed=2
+        passed=1, failed=3
     )
     kept = sorted(file.name for file in project.last_run.parent.glob("profiles/*"))
     assert [name.partition("-")[0] for name in kept] == [
         "test_it.py_test_bad",
+        "test_it.py_test_held",
         "test_it.py_test_slow",
     ]
     assert project.measurement("test_good")["profiles"] == {}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from pytest_agentperf.conformance.holding import HoldingCaller
 from pytest_agentperf.conformance.suite import ContractError, Suite, expect, require, settle
 from pytest_agentperf.conformance.virtual import VirtualClock, turns
 
@@ -73,29 +74,21 @@ async def _picked(balancer: Any) -> Any:
             await settle(balancer.release(backend))
 
 
-class Holder:
-    """A task that takes a lease and holds it until it is told to end."""
+class Holder(HoldingCaller):
+    """A task that takes a lease of a backend and holds it until it is told to end."""
 
     def __init__(self, lease: Any, backends: Sequence[str], name: str) -> None:
         self.backend: Any = None
-        self.error: BaseException | None = None
-        self._backends = backends
-        self._gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.task = asyncio.create_task(self._hold(lease), name=name)
+        self._lease, self._backends = lease, backends
+        super().__init__(name)
 
-    async def _hold(self, lease: Any) -> None:
-        try:
-            if hasattr(lease, "__aenter__"):
-                async with lease as backend:
-                    await self._use(backend)
-            else:
-                with lease as backend:
-                    await self._use(backend)
-        except asyncio.CancelledError as error:
-            self.error = error
-            raise
-        except Exception as error:  # noqa: BLE001 - tests look at it
-            self.error = error
+    async def _hold(self) -> None:
+        if hasattr(self._lease, "__aenter__"):
+            async with self._lease as backend:
+                await self._use(backend)
+        else:
+            with self._lease as backend:
+                await self._use(backend)
 
     async def _use(self, backend: Any) -> None:
         if backend not in self._backends:
@@ -108,19 +101,6 @@ class Holder:
     def is_served(self) -> bool:
         """Whether it holds or held a backend."""
         return self.backend is not None
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Let it end, by an error if one is given."""
-        if self._gate.done():
-            return
-        if error is None:
-            self._gate.set_result(None)
-        else:
-            self._gate.set_exception(error)
-
-    def cancel(self) -> None:
-        """Cancel it, wherever it is."""
-        self.task.cancel()
 
 
 class BalancerSubject:

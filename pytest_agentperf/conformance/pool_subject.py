@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+from pytest_agentperf.conformance.holding import HoldingCaller
 from pytest_agentperf.conformance.suite import Suite, require, settle
 from pytest_agentperf.conformance.virtual import VirtualClock, turns
 
@@ -75,25 +76,23 @@ class Server:
         require(not twice, f"closed more than once: {twice}")
 
 
-class Holder:
+class Holder(HoldingCaller):
     """A task that acquires a lease and holds it until it is told to end.
 
     Attributes:
         connection: What it was given, once it was.
-        error: What acquiring or holding ended with.
     """
 
     def __init__(self, lease: AbstractAsyncContextManager[Any], name: str) -> None:
         self.connection: Any = None
-        self.error: BaseException | None = None
         self.time = asyncio.get_running_loop().time
         self.since = self.ended = self.time()
-        self._gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.task = asyncio.create_task(self._hold(lease), name=name)
+        self._lease = lease
+        super().__init__(name)
 
-    async def _hold(self, lease: AbstractAsyncContextManager[Any]) -> None:
+    async def _hold(self) -> None:
         try:
-            async with lease as connection:
+            async with self._lease as connection:
                 self._check(connection)
                 self.connection, self.since = connection, self.time()
                 connection.users += 1
@@ -101,11 +100,6 @@ class Holder:
                     await self._gate
                 finally:
                     connection.users -= 1
-        except asyncio.CancelledError as error:
-            self.error = error
-            raise
-        except Exception as error:  # noqa: BLE001 - tests look at it
-            self.error = error
         finally:
             self.ended = self.time()
 
@@ -119,19 +113,6 @@ class Holder:
     def is_served(self) -> bool:
         """Whether it holds or held a connection."""
         return self.connection is not None
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Let it give its connection back, by an error if one is given."""
-        if self._gate.done():
-            return
-        if error is None:
-            self._gate.set_result(None)
-        else:
-            self._gate.set_exception(error)
-
-    def cancel(self) -> None:
-        """Cancel it, wherever it is."""
-        self.task.cancel()
 
 
 class PoolSuite(Suite):

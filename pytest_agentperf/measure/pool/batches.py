@@ -1,9 +1,9 @@
 """The use of a batcher: one block of a test, and what its batches were."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 from pytest_agentperf.core.errors import CheckError, UsageError
 from pytest_agentperf.core.finding import Finding
@@ -11,6 +11,7 @@ from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.core.units import Unit, format_quantity
 from pytest_agentperf.measure.pool.batchsources import Batches, Source
+from pytest_agentperf.measure.pool.block import UseBlock
 from pytest_agentperf.measure.pool.settings import PoolContext
 
 __all__ = ["BatchTally", "BatchUse"]
@@ -54,7 +55,7 @@ class BatchTally:
         return max(self.sizes, default=0)
 
 
-class BatchUse:
+class BatchUse(UseBlock):
     """Sees what a batcher gathers inside `with` or `async with`; it is read after the block.
 
     Args:
@@ -65,36 +66,19 @@ class BatchUse:
 
     def __init__(self, source: Source, context: PoolContext, label: str | None) -> None:
         self._source = source
-        self._context = context
-        self._label = label
-        self._state = "new"
         self._first = Batches({})
         self._seen: BatchTally | None = None
         self._notes: tuple[str, ...] = ()
-        self._findings: tuple[Finding, ...] = ()
+        super().__init__(source.name, context, label)
 
-    def __enter__(self) -> Self:
-        if self._state != "new":
-            raise UsageError(
-                f"this block is {self._state}; it is for one use, so call perf_pool() again"
-            )
+    def _start(self) -> None:
         self._source.start()
         self._first = self._source.read()
-        self._state = "in use"
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._state = "over"
+    def _stop(self) -> Iterable[Finding]:
         self._source.stop()
         self._seen = self._tally(self._source.read())
-        found = _batch_findings(self._seen)
-        self._findings = tuple(each for each in found if not self._context.is_accepted(each))
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(self, *error: object) -> None:
-        self.__exit__(*error)
+        return _batch_findings(self._seen)
 
     def _tally(self, last: Batches) -> BatchTally:
         first, name = self._first, self._source.name
@@ -215,10 +199,6 @@ class BatchUse:
             findings=self._findings,
             monitors=("pool probe",) if self._source.is_paid else (),
         )
-
-    def __repr__(self) -> str:
-        label = f" {self._label!r}" if self._label else ""
-        return f"<BatchUse{label} of {self._source.name}, {self._state}>"
 
 
 def _summary(tally: BatchTally) -> str:

@@ -1,13 +1,15 @@
 """The use of a pool: one block of a test, and what was seen of the pool when it ended."""
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 from pytest_agentperf.core.errors import CheckError, UsageError
 from pytest_agentperf.core.finding import Finding
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.core.units import Unit, format_quantity, parse_quantity
+from pytest_agentperf.measure.pool.block import UseBlock
 from pytest_agentperf.measure.pool.budgeted import (
     demand,
     measurement_of,
@@ -23,7 +25,7 @@ from pytest_agentperf.measure.pool.tally import SPARE, HeldLease, Load, Tally
 __all__ = ["PoolUse"]
 
 
-class PoolUse:
+class PoolUse(UseBlock):
     """Sees how a pool is used inside `with` or `async with`; what it saw is read after the block.
 
     Args:
@@ -36,34 +38,17 @@ class PoolUse:
     def __init__(
         self, pool: Any, context: PoolContext, label: str | None, every: float | None
     ) -> None:
-        self._context = context
-        self._label = label
         self._probe = find_probe(pool, context.clock, every)
-        self._state = "new"
         self._seen: Tally | None = None
-        self._findings: tuple[Finding, ...] = ()
+        super().__init__(self._probe.name, context, label)
 
-    def __enter__(self) -> Self:
-        if self._state != "new":
-            raise UsageError(
-                f"this block is {self._state}; it is for one use, so call perf_pool() again"
-            )
+    def _start(self) -> None:
         self._probe.start()
-        self._state = "in use"
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._state = "over"
+    def _stop(self) -> Iterable[Finding]:
         tally = self._probe.stop()
         self._seen = replace(tally, name=f"{tally.name} {self._label!r}") if self._label else tally
-        found = pool_findings(self._seen)
-        self._findings = tuple(each for each in found if not self._context.is_accepted(each))
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(self, *error: object) -> None:
-        self.__exit__(*error)
+        return pool_findings(self._seen)
 
     # What was seen
 
@@ -247,7 +232,3 @@ class PoolUse:
     def _used(self, name: str) -> Any:
         __tracebackhide__ = True
         return demand(self.tally, name)
-
-    def __repr__(self) -> str:
-        label = f" {self._label!r}" if self._label else ""
-        return f"<PoolUse{label} of {self._probe.name}, {self._state}>"

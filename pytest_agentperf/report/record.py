@@ -4,13 +4,13 @@ Builtin types cross from an xdist worker to its controller and into JSON; anythi
 the session of xdist (execnet refuses it).
 """
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from pytest_agentperf.core.errors import EmptySampleError, FileFormatError
+from pytest_agentperf.core.jsonfile import is_number
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import QUANTITIES, find_metric
 from pytest_agentperf.judge.verdict import Verdict
@@ -215,13 +215,6 @@ def _builtin(value: Any) -> Any:
     return int(value) if isinstance(value, int) else float(value)
 
 
-def _is_number(value: object) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    # Compared, not asked for finiteness: an integer of JSON may be too large for a float.
-    return abs(value) <= sys.float_info.max
-
-
 def _is_mapping(check: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: (
         isinstance(value, dict) and all(isinstance(k, str) and check(v) for k, v in value.items())
@@ -250,7 +243,7 @@ def _is_dict(value: object) -> bool:
 
 def _is_list_of_points(value: object) -> bool:
     return isinstance(value, list) and all(
-        isinstance(point, list) and len(point) == 2 and all(map(_is_number, point))  # noqa: PLR2004
+        isinstance(point, list) and len(point) == 2 and all(map(is_number, point))  # noqa: PLR2004
         for point in value
     )
 
@@ -267,14 +260,14 @@ _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     "sentence": _is_text,
     "subject": _is_text,
     "label": _is_optional(_is_text),
-    "value": _is_optional(_is_number),
-    "limit": _is_optional(_is_number),
-    "warn": _is_optional(_is_number),
+    "value": _is_optional(is_number),
+    "limit": _is_optional(is_number),
+    "warn": _is_optional(is_number),
     "calls": _is_count,
     "errors": _is_count,
     "attempt": _is_count,
     "not_applicable": _is_count,
-    "metrics": _is_mapping(_is_number),
+    "metrics": _is_mapping(is_number),
     "unknown": _is_mapping(_is_text),
     "notes": _is_list_of_texts,
     "findings": _is_list_of_texts,

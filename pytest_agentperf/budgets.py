@@ -16,6 +16,7 @@ from pytest_agentperf.core.usage import Price
 from pytest_agentperf.judge.acceptance import Acceptances
 from pytest_agentperf.judge.budgetfile import BudgetFile
 from pytest_agentperf.judge.budgetreader import read_budget_file
+from pytest_agentperf.judge.comparison import STANDARD, Rule
 from pytest_agentperf.judge.limits import Layer, Limit, ResolvedLimits, merge_layers, parse_limit
 from pytest_agentperf.judge.verdict import needed_rounds
 from pytest_agentperf.marks import marker_layers
@@ -56,6 +57,11 @@ class Budgets:
     def acceptances(self) -> Acceptances:
         """The findings that the user accepts."""
         return Acceptances(self.file.accepted(self.environment) if self.file else ())
+
+    @property
+    def rule(self) -> Rule:
+        """What makes a change a regression."""
+        return Rule(**self.file.regression(self.environment)) if self.file else STANDARD
 
     def header(self) -> str | None:
         """Return the line that says which budgets hold, None without a file."""

@@ -13,6 +13,7 @@ __all__ = ["Settings", "add_options", "is_narrowed", "read_settings"]
 
 _BUDGET = "File with budgets (TOML): pytest --perf-budget budgets.toml"
 _ENV = "Environment of the budget file; 'ci' where $CI is set and the file has it"
+_BASELINE = "Folder with earlier runs, which fail a test that became slower; need not exist"
 _PROFILERS = ("cprofile", "pyinstrument", "memray")
 _STRICT = "Fail where a budget could not be decided or a pattern of the file matches no test"
 
@@ -31,6 +32,9 @@ class Settings:
         leaks: Whether timed calls are searched for leaks.
         profiler: The profiler under which each timed function is called once more, or None.
         only_failed_profiles: Whether only the profiles of failed tests are kept.
+        baseline: The folder of the baseline that tests are held against, or None.
+        update_baseline: Whether a session without a failed test becomes part of it.
+        require_baseline: Whether a test fails that it cannot be compared with.
     """
 
     budget: Path | None
@@ -42,6 +46,9 @@ class Settings:
     leaks: bool
     profiler: str | None
     only_failed_profiles: bool
+    baseline: Path | None = None
+    update_baseline: bool = False
+    require_baseline: bool = False
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -82,7 +89,21 @@ def add_options(parser: pytest.Parser) -> None:
         default=False,
         help="Keep the profiles of failed tests only",
     )
+    group.addoption("--perf-baseline", metavar="PATH", default=None, help=_BASELINE)
+    group.addoption(
+        "--perf-update-baseline",
+        action="store_true",
+        default=False,
+        help="Add the runs of this session to the baseline, if no test fails",
+    )
+    group.addoption(
+        "--perf-require-baseline",
+        action="store_true",
+        default=False,
+        help="Fail measured tests that the baseline does not know well enough to compare",
+    )
     parser.addini("perf_budget", _BUDGET, default=None)
+    parser.addini("perf_baseline", _BASELINE, default=None)
     parser.addini("perf_env", _ENV, default=None)
     parser.addini("perf_strict", _STRICT, type="bool", default=False)
     parser.addini(
@@ -95,14 +116,9 @@ def add_options(parser: pytest.Parser) -> None:
 
 def read_settings(config: pytest.Config) -> Settings:
     """Return the settings of the session: flag over ini file over default."""
-    flag = config.getoption("perf_budget")
-    written = flag or config.getini("perf_budget") or None
-    base = (
-        config.invocation_params.dir if flag else (config.inipath or config.rootpath / "_").parent
-    )
     strict = config.getoption("perf_strict")
     return Settings(
-        budget=None if written is None else base / written,
+        budget=_path(config, "perf_budget"),
         env=config.getoption("perf_env") or config.getini("perf_env") or None,
         limits=tuple(config.getoption("perf_set") or ()),
         strict=bool(config.getini("perf_strict") if strict is None else strict),
@@ -111,7 +127,18 @@ def read_settings(config: pytest.Config) -> Settings:
         leaks=bool(config.getoption("perf_leaks")),
         profiler=config.getoption("perf_profiler"),
         only_failed_profiles=bool(config.getoption("perf_profiler_failed")),
+        baseline=_path(config, "perf_baseline"),
+        update_baseline=bool(config.getoption("perf_update_baseline")),
+        require_baseline=bool(config.getoption("perf_require_baseline")),
     )
+
+
+def _path(config: pytest.Config, name: str) -> Path | None:
+    """Return the path that flag or ini key *name* gives, each relative to where it is written."""
+    if flag := config.getoption(name):
+        return config.invocation_params.dir / str(flag)
+    written = config.getini(name)
+    return (config.inipath or config.rootpath / "_").parent / written if written else None
 
 
 _NARROWING = (

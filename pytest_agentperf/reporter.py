@@ -10,6 +10,7 @@ import pytest
 
 from pytest_agentperf.core.errors import AgentPerfError
 from pytest_agentperf.options import is_narrowed
+from pytest_agentperf.report.gate import gate_lines
 from pytest_agentperf.report.record import PerfRecord
 from pytest_agentperf.report.runfile import LAST_RUN, write_run
 from pytest_agentperf.report.terminal import Line, summary_lines
@@ -39,6 +40,7 @@ class Reporter:
         self._crashed: list[str] = []
         self._broken: list[str] = []
         self._unused: list[str] = []
+        self._moved: list[Line] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record that a report carries."""
@@ -79,6 +81,8 @@ class Reporter:
 
     def _lines(self, verbosity: int) -> list[Line]:
         lines = summary_lines(list(self._records.values()), verbosity, self._crashed)
+        lines += gate_lines(list(self._records.values()), verbosity)
+        lines += self._moved
         lines += [
             Line(f"warning: {sentence}", "warned")
             for sentence in (
@@ -97,6 +101,7 @@ class Reporter:
             self._unused = self._session.acceptances.unused()
         if not self._records or self._getpid() != self._pid or exitstatus not in {0, 1}:
             return
+        self._move_baseline(session, is_passed=exitstatus == 0)
         cache = getattr(session.config, "cache", None)
         if cache is None:
             return
@@ -105,3 +110,15 @@ class Reporter:
         except OSError as error:
             where = error.filename or "pytest's cache directory"
             self._broken.append(f"{where}: the run could not be kept: {error.strerror or error}")
+
+    def _move_baseline(self, session: pytest.Session, *, is_passed: bool) -> None:
+        """Add the runs of this session to the baseline, where that is asked for."""
+        try:
+            told = self._session.gate.keep(list(self._records.values()), is_passed=is_passed)
+        except (OSError, AgentPerfError) as error:
+            self._moved = [Line(f"the baseline could not be updated: {error}", "failed")]
+            if is_passed:
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            return
+        if told:
+            self._moved = [Line(told)]

@@ -19,6 +19,8 @@ from pytest_agentperf.core.effort import Effort
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.measurement import Measurement, join
 from pytest_agentperf.core.units import Unit
+from pytest_agentperf.gated import open_gate
+from pytest_agentperf.judge.comparison import UNSEEN
 from pytest_agentperf.judge.limits import Limit, ResolvedLimits
 from pytest_agentperf.judge.verdict import Status, Verdict, judge
 from pytest_agentperf.measure.monitors import ExtraPass, Monitors
@@ -102,6 +104,7 @@ class PerfSession:
         settings: The resolved options.
         budgets: The budgets that hold.
         acceptances: The findings that the user accepts.
+        gate: Holds tests against earlier runs.
         unmatched: Patterns of the budget file that match no test, where that is a mistake.
     """
 
@@ -114,6 +117,7 @@ class PerfSession:
         self._config = config
         workers = getattr(config, "workerinput", {}).get("workercount", 1)
         self._conditions = f"{workers} xdist workers" if workers > 1 else ""
+        self.gate = open_gate(config, self.settings, self.budgets.rule, workers)
         self._limits: dict[str, ResolvedLimits] = {}
         self._attempts: dict[str, int] = {}
         self._setups: dict[str, Watching] = {}
@@ -362,10 +366,14 @@ class PerfSession:
             measurements = self._profiles.settle(measurements, is_failed=is_failed)
         nodeid = running.item.nodeid
         self._attempts[nodeid] = attempt = self._attempts.get(nodeid, 0) + 1
-        record = make_record(nodeid, measurements, verdicts, ignored + running.dropped, attempt)
+        is_seen = raised is None and not unawaited
+        gated = self.gate.see(running.item, measurements, self._limits) if is_seen else UNSEEN
+        ignored += running.dropped
+        record = make_record(nodeid, measurements, verdicts, ignored, attempt, gated)
         if raised is None:
             metered = running.metering.failures() if running.metering else ()
-            return record, "\n".join((*unawaited, *metered, *self._failures(verdicts)))
+            slower = self.gate.failures(gated, nodeid)
+            return record, "\n".join((*unawaited, *metered, *self._failures(verdicts), *slower))
         _explain_await(raised, running.timings.last_plain)
         return (record if measurements else None), ""
 
@@ -405,6 +413,11 @@ def junit_properties(record: PerfRecord) -> list[tuple[str, Any]]:
         prefix = f"agentperf.{label}." if label else "agentperf."
         found.append((f"{prefix}calls", measurement.calls))
         found += [(f"{prefix}{name}", float(value)) for name, value in measurement.metrics.items()]
+    for one in record.comparisons:
+        prefix = f"agentperf{valid_text(one.name.removeprefix(record.nodeid)).replace('#', '.', 1)}"
+        found.append((f"{prefix}.regression", one.outcome))
+        if one.ratio is not None:
+            found.append((f"{prefix}.latency_ratio", float(one.ratio)))
     if record.verdicts:
         found.append(("agentperf.verdict", record.verdicts[0].status))
     return found

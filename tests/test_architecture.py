@@ -26,6 +26,7 @@ ALLOWED = {
     },
     "judge": {"core", "judge"},
     "report": {"core", "judge", "report", "tabulate"},
+    "gate": {"core", "gate", "judge", "report"},
     "integrations": {"core", "integrations"},
     "reference": {"reference"},
     "conformance": {"conformance", "core", "pytest", "hypothesis"},

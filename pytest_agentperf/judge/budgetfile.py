@@ -99,6 +99,13 @@ class BudgetFile:
             prices.update(tables.prices)
         return prices
 
+    def regression(self, environment: str | None) -> dict[str, float]:
+        """Return what the regression gate allows in *environment*: fields of its rule."""
+        stated: dict[str, float] = {}
+        for tables in self._in_force(environment):
+            stated.update(tables.regression)
+        return stated
+
     def accepted(self, environment: str | None) -> list[Acceptance]:
         """Return the findings that are accepted in *environment*."""
         return [stated for tables in self._in_force(environment) for stated in tables.accept]

@@ -2,15 +2,19 @@
 
 import enum
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from pytest_agentperf.judge.runs import Run
 from pytest_agentperf.judge.shift import Shift
 
 __all__ = [
     "STANDARD",
+    "UNSEEN",
     "CommonShift",
     "Comparison",
     "CountChange",
+    "Gated",
     "LatencyChange",
     "Outcome",
     "Rule",
@@ -178,6 +182,25 @@ class Comparison:
     tail: TailChange | None = None
     counts: tuple[CountChange, ...] = ()
     is_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """What the gate took from the measurements of one test, and what it says about them.
+
+    Attributes:
+        runs: By name.
+        comparisons: One for each of them, where there is something to hold them against.
+        against: What that is, in words.
+    """
+
+    runs: Mapping[str, Run] = field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
+    against: str = ""
+
+
+UNSEEN = Gated()
+"""A test that the gate did not look at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,20 @@ from pytest_agentperf.core.errors import EmptySampleError, FileFormatError
 from pytest_agentperf.core.jsonfile import is_number
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import QUANTITIES, find_metric
+from pytest_agentperf.judge.comparison import UNSEEN, Comparison, Gated
+from pytest_agentperf.judge.runs import Run
+from pytest_agentperf.judge.storedrun import run_from_builtin
 from pytest_agentperf.judge.verdict import Verdict
 from pytest_agentperf.report.escape import valid_text
 
-__all__ = ["CurveRecord", "MeasurementRecord", "PerfRecord", "VerdictRecord", "make_record"]
+__all__ = [
+    "ComparisonRecord",
+    "CurveRecord",
+    "MeasurementRecord",
+    "PerfRecord",
+    "VerdictRecord",
+    "make_record",
+]
 
 _STATISTICS: Final = ("min", "mean", "max", "stddev", "p50", "p90", "p95", "p99")
 
@@ -44,6 +54,31 @@ class VerdictRecord:
     warn: float | None
     source: str
     sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRecord:
+    """What the regression gate says about one measurement.
+
+    Attributes:
+        name: The test, with `#label` where the measurement has one.
+        outcome: `regressed`, `undecided`, `new` and so on.
+        sentence: All of it in words.
+        against: What it was compared with.
+        base: Median latency of that in seconds; None where nothing was compared.
+        head: Median latency of this run, likewise.
+        ratio: Of both, after what the machine explains.
+        p: The chance of such a change without a cause.
+    """
+
+    name: str
+    outcome: str
+    sentence: str
+    against: str
+    base: float | None
+    head: float | None
+    ratio: float | None
+    p: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +137,8 @@ class PerfRecord:
         verdicts: Worst first.
         not_applicable: Limits for every test, on what this one does not record.
         attempt: 1, more where the test was run again.
+        runs: What the regression gate keeps of the measurements, by name.
+        comparisons: What it says about them.
     """
 
     nodeid: str
@@ -109,6 +146,8 @@ class PerfRecord:
     verdicts: Sequence[VerdictRecord]
     not_applicable: int
     attempt: int = 1
+    runs: Mapping[str, Run] = field(default_factory=dict)
+    comparisons: Sequence[ComparisonRecord] = field(default_factory=list)
 
     def to_builtin(self) -> dict[str, Any]:
         """Return it as dicts, lists, strings and numbers of exactly those types."""
@@ -128,6 +167,10 @@ class PerfRecord:
             verdicts=[VerdictRecord(**_fields(VerdictRecord, one)) for one in top["verdicts"]],
             not_applicable=top["not_applicable"],
             attempt=top["attempt"],
+            runs={name: run_from_builtin(run) for name, run in top["runs"].items()},
+            comparisons=[
+                ComparisonRecord(**_fields(ComparisonRecord, one)) for one in top["comparisons"]
+            ],
         )
 
 
@@ -145,6 +188,7 @@ def make_record(
     verdicts: Sequence[Verdict],
     not_applicable: int,
     attempt: int = 1,
+    gated: Gated = UNSEEN,
 ) -> PerfRecord:
     """Return the record of a test."""
     return PerfRecord(
@@ -165,6 +209,24 @@ def make_record(
         ],
         not_applicable=not_applicable,
         attempt=attempt,
+        runs=dict(gated.runs),
+        comparisons=[_record_comparison(one, gated.against) for one in gated.comparisons],
+    )
+
+
+def _record_comparison(comparison: Comparison, against: str) -> ComparisonRecord:
+    latency = comparison.latency
+    numbers = (latency.base, latency.head, latency.ratio, latency.p) if latency else (None,) * 4
+    base, head, ratio, p = numbers
+    return ComparisonRecord(
+        name=comparison.name,
+        outcome=comparison.outcome.value,
+        sentence=comparison.sentence,
+        against=against,
+        base=base,
+        head=head,
+        ratio=ratio,
+        p=p,
     )
 
 
@@ -277,6 +339,15 @@ _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     "axis": _is_text,
     "unit": _is_text,
     "points": _is_list_of_points,
+    "name": _is_text,
+    "outcome": _is_text,
+    "against": _is_text,
+    "base": _is_optional(is_number),
+    "head": _is_optional(is_number),
+    "ratio": _is_optional(is_number),
+    "p": _is_optional(is_number),
+    "runs": _is_dict,
+    "comparisons": _is_list,
     "measurements": _is_list,
     "verdicts": _is_list,
 }

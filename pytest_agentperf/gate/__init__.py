@@ -1,0 +1,1 @@
+"""The regression gate: evidence gathered from tests, held against a revision or a history."""

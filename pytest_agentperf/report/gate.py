@@ -1,7 +1,7 @@
 """The gate in the terminal: what changed, a line each, and how many did not."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pytest_agentperf.judge.comparison import Outcome
@@ -9,7 +9,7 @@ from pytest_agentperf.report.escape import plain_line
 from pytest_agentperf.report.record import ComparisonRecord, PerfRecord
 from pytest_agentperf.report.terminal import Line
 
-__all__ = ["gate_lines"]
+__all__ = ["comparison_lines", "gate_lines"]
 
 _STATUSES: Final = {
     Outcome.REGRESSED.value: "failed",
@@ -20,14 +20,18 @@ _WORST_FIRST: Final = tuple(outcome.value for outcome in Outcome)
 
 
 def gate_lines(records: Sequence[PerfRecord], verbosity: int) -> list[Line]:
-    """Return a line for each test that changed, and one for all; empty without a gate.
+    """Return what the gate says about *records*; see `comparison_lines`."""
+    return comparison_lines([one for record in records for one in record.comparisons], verbosity)
+
+
+def comparison_lines(comparisons: Iterable[ComparisonRecord], verbosity: int) -> list[Line]:
+    """Return a line for each test that changed, and one for all; empty without comparisons.
 
     Args:
-        records: One per test.
+        comparisons: In any order; the worst come first.
         verbosity: Negative: only what regressed or is undecided; positive: every test.
     """
-    found = [one for record in records for one in record.comparisons]
-    found.sort(key=_place)
+    found = sorted(comparisons, key=_place)
     shown = [
         Line(_sentence(one), _STATUSES.get(one.outcome, ""))
         for one in found

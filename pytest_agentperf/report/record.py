@@ -26,6 +26,7 @@ __all__ = [
     "PerfRecord",
     "VerdictRecord",
     "make_record",
+    "record_comparisons",
 ]
 
 _STATISTICS: Final = ("min", "mean", "max", "stddev", "p50", "p90", "p95", "p99")
@@ -210,8 +211,13 @@ def make_record(
         not_applicable=not_applicable,
         attempt=attempt,
         runs=dict(gated.runs),
-        comparisons=[_record_comparison(one, gated.against) for one in gated.comparisons],
+        comparisons=record_comparisons(gated),
     )
+
+
+def record_comparisons(gated: Gated) -> list[ComparisonRecord]:
+    """Return what *gated* says about each measurement."""
+    return [_record_comparison(one, gated.against) for one in gated.comparisons]
 
 
 def _record_comparison(comparison: Comparison, against: str) -> ComparisonRecord:

@@ -242,7 +242,8 @@ def test_record_that_is_no_object_is_refused_in_brief(content: object) -> None:
         PerfRecord.from_builtin(content)
     assert str(caught.value) == (
         f"a record is {repr(content)[:60]};"
-        " expected an object with nodeid, measurements, verdicts, not_applicable, attempt"
+        " expected an object with nodeid, measurements, verdicts, not_applicable, attempt,"
+        " runs, comparisons"
     )
 
 

@@ -5,6 +5,7 @@ what was just read from it plus what is new: of two sessions that write at once 
 and one that is killed leaves it as it was.
 """
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -171,7 +172,7 @@ def baselines_in(folder: Path) -> list[Baseline]:
         FileFormatError: A file with the name of a baseline is none.
     """
     if folder.exists() and not folder.is_dir():
-        raise FileFormatError(f"{folder}: a baseline is a folder, and this is a file")
+        raise NotADirectoryError(errno.ENOTDIR, "a baseline is a folder", str(folder))
     return [Baseline(folder, _read_file(path)[0]) for path in sorted(folder.glob(_NAMES))]
 
 

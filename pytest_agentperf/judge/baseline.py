@@ -80,8 +80,7 @@ class Baseline:
     def __init__(self, folder: Path, environment: str) -> None:
         self.folder = folder
         self.environment = environment
-        digest = hashlib.sha256(environment.encode("utf-8", "backslashreplace")).hexdigest()
-        self.path = folder / f"{digest[:16]}.json"
+        self.path = folder / _file_name(environment)
 
     def read(self) -> dict[str, Past]:
         """Return what is kept, by the name of the test; nothing where there is no file.
@@ -91,15 +90,9 @@ class Baseline:
             FileFormatError: It is no baseline, or one of another environment.
         """
         try:
-            environment, tests = _read_file(self.path)
+            return _read_file(self.path)[1]
         except FileNotFoundError:
             return {}
-        if environment != self.environment:
-            raise FileFormatError(
-                f"{self.path}: no {_KIND}: it is that of another environment, {environment!r:.200};"
-                " give it back its old name"
-            )
-        return tests
 
     def history(self) -> Suite:
         """Return the accepted runs of every test.
@@ -200,8 +193,19 @@ def _dump(content: object) -> str:
 
 
 def _read_file(path: Path) -> tuple[str, _Tests]:
-    """Return the environment and the tests in the file at *path*."""
-    return read_json(path, _KIND, _VERSION, _read_content)
+    """Return the environment and the tests in the file at *path*, whose name must be its own."""
+    environment, tests = read_json(path, _KIND, _VERSION, _read_content)
+    if path.name != _file_name(environment):
+        raise FileFormatError(
+            f"{path}: no {_KIND} of this name: it is that of {environment!r:.200}; call it"
+            f" {_file_name(environment)} again"
+        )
+    return environment, tests
+
+
+def _file_name(environment: str) -> str:
+    digest = hashlib.sha256(environment.encode("utf-8", "backslashreplace")).hexdigest()
+    return f"{digest[:16]}.json"
 
 
 def _read_content(content: Mapping[str, Any]) -> tuple[str, _Tests]:

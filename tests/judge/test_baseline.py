@@ -167,7 +167,7 @@ RUN = r"tests\.'a'\.runs\[0\]: "
     [
         ("", "Expecting value"),
         ("\x00" * 100, "Expecting value"),
-        (json.dumps(valid())[:-20], ""),
+        (json.dumps(valid())[:-20], "Expecting|Unterminated"),
         ("[" * 200_000, "recursion"),
         ('{"a":' * 200_000, "recursion"),
         ("[]", "expected an object with version 1"),
@@ -177,7 +177,10 @@ RUN = r"tests\.'a'\.runs\[0\]: "
         ('{"version": 1, "version": 1}', "same key twice"),
         (valid() | {"tests": []}, "an object under 'tests'"),
         (valid() | {"environment": 5}, "text under 'environment'"),
-        (valid() | {"environment": "x"}, "that of another environment, 'x'; give it back its old"),
+        (
+            valid() | {"environment": "x"},
+            "of this name: it is that of 'x'; call it [0-9a-f]{16}\\.json again",
+        ),
         (valid() | {"tests": {"a": 5}}, r"tests\.'a': got 5, expected an object"),
         (valid() | {"tests": {"a": {"runs": []}}}, r"tests\.'a'\.refused: expected a list of up"),
         (
@@ -217,9 +220,9 @@ def test_broken_or_hostile_file_is_refused_with_its_place_and_never_overwritten(
         lambda: baseline.append({"a": entry()}, {}),
         lambda: baseline.accept("a"),
     ):
-        with pytest.raises(FileFormatError, match=f": no baseline: .*{place}|{place}") as caught:
+        with pytest.raises(FileFormatError, match=place) as caught:
             use()
-        assert str(caught.value).startswith(f"{baseline.path}: no baseline: ") or "another" in place
+        assert str(caught.value).startswith(f"{baseline.path}: no baseline")
     assert baseline.path.read_text(encoding="utf-8") == text
 
 

@@ -4,13 +4,12 @@ Builtin types cross from an xdist worker to its controller and into JSON; anythi
 the session of xdist (execnet refuses it).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from pytest_agentperf.core.errors import EmptySampleError, FileFormatError
-from pytest_agentperf.core.jsonfile import is_number
+from pytest_agentperf.core.errors import EmptySampleError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import QUANTITIES, find_metric
 from pytest_agentperf.judge.comparison import UNSEEN, Comparison, Gated
@@ -18,6 +17,7 @@ from pytest_agentperf.judge.runs import Run
 from pytest_agentperf.judge.storedrun import run_from_builtin
 from pytest_agentperf.judge.verdict import Verdict
 from pytest_agentperf.report.escape import valid_text
+from pytest_agentperf.report.fields import read_fields
 
 __all__ = [
     "ComparisonRecord",
@@ -161,24 +161,24 @@ class PerfRecord:
         Raises:
             FileFormatError: *content* is nothing of the kind.
         """
-        top = _fields(cls, content)
+        top = read_fields(cls, content)
         return cls(
             nodeid=top["nodeid"],
             measurements=[_read_measurement(one) for one in top["measurements"]],
-            verdicts=[VerdictRecord(**_fields(VerdictRecord, one)) for one in top["verdicts"]],
+            verdicts=[VerdictRecord(**read_fields(VerdictRecord, one)) for one in top["verdicts"]],
             not_applicable=top["not_applicable"],
             attempt=top["attempt"],
             runs={name: run_from_builtin(run) for name, run in top["runs"].items()},
             comparisons=[
-                ComparisonRecord(**_fields(ComparisonRecord, one)) for one in top["comparisons"]
+                ComparisonRecord(**read_fields(ComparisonRecord, one)) for one in top["comparisons"]
             ],
         )
 
 
 def _read_measurement(content: object) -> MeasurementRecord:
-    one = _fields(MeasurementRecord, content)
+    one = read_fields(MeasurementRecord, content)
     curves = {
-        name: CurveRecord(**_fields(CurveRecord, each)) for name, each in one["curves"].items()
+        name: CurveRecord(**read_fields(CurveRecord, each)) for name, each in one["curves"].items()
     }
     return MeasurementRecord(**{**one, "curves": curves})
 
@@ -281,95 +281,3 @@ def _builtin(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     return int(value) if isinstance(value, int) else float(value)
-
-
-def _is_mapping(check: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: (
-        isinstance(value, dict) and all(isinstance(k, str) and check(v) for k, v in value.items())
-    )
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
-
-
-def _is_list_of_texts(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _is_dict(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_list_of_points(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(point, list) and len(point) == 2 and all(map(is_number, point))  # noqa: PLR2004
-        for point in value
-    )
-
-
-def _is_optional(check: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: value is None or check(value)
-
-
-_CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
-    "nodeid": _is_text,
-    "status": _is_text,
-    "metric": _is_text,
-    "source": _is_text,
-    "sentence": _is_text,
-    "subject": _is_text,
-    "label": _is_optional(_is_text),
-    "value": _is_optional(is_number),
-    "limit": _is_optional(is_number),
-    "warn": _is_optional(is_number),
-    "calls": _is_count,
-    "errors": _is_count,
-    "attempt": _is_count,
-    "not_applicable": _is_count,
-    "metrics": _is_mapping(is_number),
-    "unknown": _is_mapping(_is_text),
-    "notes": _is_list_of_texts,
-    "findings": _is_list_of_texts,
-    "monitors": _is_list_of_texts,
-    "curves": _is_dict,
-    "profiles": _is_mapping(_is_text),
-    "axis": _is_text,
-    "unit": _is_text,
-    "points": _is_list_of_points,
-    "name": _is_text,
-    "outcome": _is_text,
-    "against": _is_text,
-    "base": _is_optional(is_number),
-    "head": _is_optional(is_number),
-    "ratio": _is_optional(is_number),
-    "p": _is_optional(is_number),
-    "runs": _is_dict,
-    "comparisons": _is_list,
-    "measurements": _is_list,
-    "verdicts": _is_list,
-}
-
-
-def _fields(kind: type, content: object) -> dict[str, Any]:
-    """Return the fields of *kind* in *content*, each of which must be of its type."""
-    names = [field.name for field in fields(kind)]
-    if not isinstance(content, dict):
-        raise FileFormatError(
-            f"a record is {content!r:.60}; expected an object with {', '.join(names)}"
-        )
-    for name in names:
-        if name not in content or not _CHECKS[name](content[name]):
-            found = repr(content[name])[:60] if name in content else "nothing"
-            raise FileFormatError(
-                f"field {name!r} of a record is {found}; it was not written by this plugin"
-            )
-    return {name: content[name] for name in names}

@@ -21,7 +21,6 @@ from pytest_agentperf.report.history import history_table, runs_table
 from pytest_agentperf.report.record import record_comparisons
 from pytest_agentperf.report.runfile import LAST_RUN, read_run
 from pytest_agentperf.report.starter import starter_file
-from pytest_agentperf.report.terminal import Line
 
 __all__ = ["main"]
 
@@ -178,8 +177,6 @@ def _compare(options: argparse.Namespace) -> Answer:
     base, head = _saved_runs(options.base), _saved_runs(options.head)
     suite = compare_saved(base, head)
     lines = comparison_lines(record_comparisons(Gated({}, suite.tests, str(options.base))), 1)
-    if suite.common:
-        lines.append(Line(suite.common.sentence))
     status = int(bool(suite.having(Outcome.REGRESSED)))
     return Answer("\n".join(line.text for line in lines), status)
 

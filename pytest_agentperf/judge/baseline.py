@@ -129,9 +129,9 @@ class Baseline:
             tests = self.read()
             for name, entry in accepted.items():
                 known = replace(tests.get(name, Past()), refused=())
-                tests[name] = known.joined(Past(runs=(entry,)))
+                tests[name] = known.joined(Past(runs=(_thin(entry),)))
             for name, entry in refused.items():
-                tests[name] = tests.get(name, Past()).joined(Past(refused=(entry,)))
+                tests[name] = tests.get(name, Past()).joined(Past(refused=(_thin(entry),)))
             self._write(tests)
 
     def accept(self, name: str) -> Past:
@@ -169,6 +169,10 @@ def baselines_in(folder: Path) -> list[Baseline]:
     return [Baseline(folder, _read_file(path)[0]) for path in sorted(folder.glob(_NAMES))]
 
 
+def _thin(entry: Entry) -> Entry:
+    return replace(entry, run=thinned(entry.run))
+
+
 def _lines(environment: str, tests: Mapping[str, Past]) -> Iterator[str]:
     """Return the text of a file, with each run on a line of its own."""
     yield f'{{"version": {_VERSION}, "environment": {_dump(environment)}, "tests": {{'
@@ -183,7 +187,7 @@ def _list(entries: Sequence[Entry]) -> str:
 
 
 def _to_builtin(entry: Entry) -> dict[str, Any]:
-    run = run_to_builtin(thinned(entry.run))
+    run = run_to_builtin(entry.run)
     del run["environment"]
     return {"time": entry.time, "commit": entry.commit, **run}
 

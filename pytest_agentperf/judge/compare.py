@@ -28,7 +28,7 @@ from pytest_agentperf.judge.runs import Run, Suite
 from pytest_agentperf.judge.sentences import describe_change, describe_common, describe_obstacle
 from pytest_agentperf.judge.shift import Shift
 
-__all__ = ["compare_duet", "compare_history", "history_priors"]
+__all__ = ["compare_duet", "compare_history", "find_common", "history_priors"]
 
 _LEAST_COMMON: Final = 5
 _MOST_TESTS: Final = 0.9
@@ -279,11 +279,16 @@ def _gather(
             tests.append(Comparison(name, obstacle, describe_obstacle(obstacle, count)))
         else:
             tests.append(judged[name])
-    return SuiteComparison(tuple(tests), _find_common([one.latency.mean for one in found], rule))
+    return SuiteComparison(tuple(tests), find_common([one.latency.mean for one in found], rule))
 
 
-def _find_common(shifts: Sequence[float], rule: Rule) -> CommonShift | None:
-    """Return the shift that nine of ten tests share by half at least, where it is no trifle."""
+def find_common(shifts: Sequence[float], rule: Rule) -> CommonShift | None:
+    """Return what nine of ten tests share by half at least, where it is no trifle.
+
+    Args:
+        shifts: Of each test, in logarithms.
+        rule: Its flags say what is one.
+    """
     if len(shifts) < _LEAST_COMMON:
         return None
     middle = median(shifts)

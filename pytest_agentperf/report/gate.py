@@ -1,10 +1,12 @@
 """The gate in the terminal: what changed, a line each, and how many did not."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from pytest_agentperf.judge.comparison import Outcome
+from pytest_agentperf.judge.compare import find_common
+from pytest_agentperf.judge.comparison import STANDARD, Outcome
 from pytest_agentperf.report.escape import plain_line
 from pytest_agentperf.report.record import ComparisonRecord, PerfRecord
 from pytest_agentperf.report.terminal import Line
@@ -39,6 +41,9 @@ def comparison_lines(comparisons: Iterable[ComparisonRecord], verbosity: int) ->
     ]
     if found and (verbosity >= 0 or shown):
         shown.append(Line(_totals(found)))
+        shifts = [math.log(one.ratio) for one in found if one.ratio]
+        common = find_common(shifts, STANDARD)
+        shown += [Line(common.sentence, "undecided")] if common else []
     return shown
 
 

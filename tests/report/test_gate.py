@@ -53,3 +53,13 @@ def test_sentence_gets_its_outcome_in_front_once() -> None:
     one = ComparisonRecord("t", "regressed", "latency 1 → 2", "a", 1.0, 2.0, 2.0, 0.0)
     (line, _) = gate_lines([PerfRecord("t", [], [], 0, comparisons=[one])], 0)
     assert line.text == "t regressed: latency 1 → 2"
+
+
+def test_shift_that_all_tests_share_is_named() -> None:
+    found = [
+        ComparisonRecord(f"t{number}", "undecided", "why", "a", 1.0, 1.1, 1.1, 0.1)
+        for number in range(5)
+    ]
+    for tests, last in ((5, "all 5 tests +10 %: machine or a shared dependency"), (4, "against")):
+        told = gate_lines([PerfRecord("t", [], [], 0, comparisons=found[:tests])], -1)
+        assert told[-1].text.startswith(last)

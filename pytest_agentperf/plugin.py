@@ -123,7 +123,7 @@ def pytest_configure_node(node: Any) -> None:
     awake = _wake(node.config)
     _register_reporter(node.config, awake)
     node.workerinput["agentperf_narrowed"] = is_narrowed(node.config)
-    node.workerinput["agentperf_gate"] = awake.gate and awake.gate.to_builtin()
+    node.workerinput["agentperf_gate"] = awake.gate.duet and awake.gate.duet.to_builtin()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -154,8 +154,17 @@ def _fail_collection(session: pytest.Session, message: str) -> None:
 
 def _wake_if_named(config: pytest.Config) -> None:
     """Wake up where an option asks for it, whatever the tests are."""
-    named = ("perf_budget", "perf_env", "perf_set", "perf_profiler")
-    if any(config.getoption(name) for name in named) or config.getini("perf_budget"):
+    named = (
+        "perf_budget",
+        "perf_env",
+        "perf_set",
+        "perf_profiler",
+        "perf_baseline",
+        "perf_update_baseline",
+        "perf_require_baseline",
+    )
+    written = map(config.getini, ("perf_budget", "perf_baseline"))
+    if any(map(config.getoption, named)) or any(written):
         _wake(config)
 
 

@@ -7,7 +7,6 @@ import functools
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +18,8 @@ from pytest_agentperf.gate.child import Command, move_text, paths_on_base, run_s
 from pytest_agentperf.gate.duet import Bounds, Duet, RunSide, Sides
 from pytest_agentperf.gate.errors import BrokenGateError
 from pytest_agentperf.gate.job import SideReport
-from pytest_agentperf.gate.verdicts import GateVerdicts, make_verdicts
+from pytest_agentperf.gate.verdicts import DuetVerdicts, make_verdicts
 from pytest_agentperf.gate.worktree import Base, checked_out, find_base
-from pytest_agentperf.judge.comparison import STANDARD, Outcome, Rule
 from pytest_agentperf.session import PerfSession
 
 __all__ = ["open_gate"]
@@ -38,21 +36,21 @@ def open_gate(config: pytest.Config, session: PerfSession) -> None:
     """
     settings = session.settings
     ref = settings.gate.against
-    if ref is None or session.gate or settings.quick or settings.gate.regressions == "off":
+    if ref is None or session.gate.duet or settings.quick or settings.gate.regressions == "off":
         return
     if any(getattr(config.option, name, None) for name in _RUNLESS):
         return
     try:
         base = find_base(config.rootpath, ref)
         with checked_out(base) as scratch:
-            session.gate = _compare(config, session, base, scratch)
+            session.gate.duet = _compare(config, session, base, scratch)
     except BrokenGateError as error:
         raise pytest.UsageError(str(error)) from error
 
 
 def _compare(
     config: pytest.Config, session: PerfSession, base: Base, scratch: Path
-) -> GateVerdicts:
+) -> DuetVerdicts:
     """Return the verdicts of a duet with *base*, which is checked out in *scratch*."""
     settings = session.settings.gate
     commands = _Commands(config, session, base, scratch)
@@ -65,18 +63,8 @@ def _compare(
     notes = [_SUBMODULES] if (scratch / "base" / ".gitmodules").is_file() else []
     for note in notes:
         say(note)
-    duet = Duet(sides, bounds, say, REAL_TIME.clock, _rule(session))
-    found = duet.run()
-    failing = [Outcome.REGRESSED] if settings.regressions == "fail" else []
-    if session.settings.strict and failing:
-        failing.append(Outcome.UNDECIDED)
-    return make_verdicts(found, base.title, failing, [*notes, *duet.notes])
-
-
-def _rule(session: PerfSession) -> Rule:
-    """Return the rule with what the budget file states."""
-    stated: dict[str, float] = session.budgets.regression
-    return replace(STANDARD, **stated)
+    duet = Duet(sides, bounds, say, REAL_TIME.clock, session.budgets.rule)
+    return make_verdicts(duet.run(), base.title, [*notes, *duet.notes])
 
 
 class _Commands:

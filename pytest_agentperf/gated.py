@@ -3,9 +3,10 @@
 PYTEST_DONT_REWRITE
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -13,6 +14,7 @@ from pytest_agentperf.core.errors import AgentPerfError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.gate import SIDE_PLUGIN
 from pytest_agentperf.gate.environment import body_hash, environment_key
+from pytest_agentperf.gate.errors import BrokenGateError
 from pytest_agentperf.gate.history import MISSING, History, Kept, keep_runs, open_history
 from pytest_agentperf.gate.reference import Reference
 from pytest_agentperf.gate.runs_of import runs_of
@@ -32,6 +34,9 @@ from pytest_agentperf.report.record import (
     record_comparison,
 )
 from pytest_agentperf.report.terminal import Line
+
+if TYPE_CHECKING:
+    from pytest_agentperf.gate.confirmation import Confirmation
 
 __all__ = ["Gate", "open_gate"]
 
@@ -54,9 +59,21 @@ def open_gate(config: pytest.Config, settings: Settings, rule: Rule) -> "Gate":
     environment = environment_key(worker.get("workercount", 1))
     if config.pluginmanager.has_plugin(SIDE_PLUGIN):  # which is judged elsewhere
         return Gate(settings, environment)
-    content = worker.get("agentperf_gate")  # what the controller of xdist knows from a duet
-    duet = None if content is None else DuetVerdicts.from_builtin(content)
-    return Gate(settings, environment, _open_history(config, settings, environment, rule), duet)
+    gate = Gate(settings, environment, _open_history(config, settings, environment, rule))
+    told = worker.get("agentperf_gate", {})  # by the controller of xdist
+    if told.get("duet"):
+        gate.duet = DuetVerdicts.from_builtin(told["duet"])
+    if told.get("scratch"):
+        gate.confirmation = _open_confirmation(config, settings, rule, Path(told["scratch"]))
+    return gate
+
+
+def _open_confirmation(
+    config: pytest.Config, settings: Settings, rule: Rule, scratch: Path
+) -> "Confirmation":
+    from pytest_agentperf.gate.confirmation import Confirmation, OpenSides
+
+    return Confirmation(OpenSides.left_in(scratch), config, settings, rule)
 
 
 def _open_history(
@@ -89,24 +106,21 @@ class Gate:
         settings: What the user asks for.
         environment: The key of the environment.
         history: What tests are held against; None: nothing.
-        duet: What a comparison with a base came to.
 
     Attributes:
-        duet: The same; made before the first test runs.
+        duet: What a comparison with a base came to, before the first test ran; None without one.
+        confirmation: Makes the duets of what the history flags; None: its own verdict holds.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        environment: str,
-        history: History | None = None,
-        duet: DuetVerdicts | None = None,
+        self, settings: Settings, environment: str, history: History | None = None
     ) -> None:
         self._settings = settings
         self._stated = settings.gate
         self._environment = environment
         self._history = history
-        self.duet = duet
+        self.duet: DuetVerdicts | None = None
+        self.confirmation: Confirmation | None = None
         self._tests: int | None = None
         self._reference = Reference()
         is_judged = self._stated.regressions == "fail"
@@ -129,11 +143,14 @@ class Gate:
         found = runs_of(item.nodeid, measurements, self._environment, body_hash(item))
         reference = self._reference.seconds() if self._stated.baseline and found else None
         runs = {name: replace(thinned(run), reference=reference) for name, run in found.items()}
-        return Gated(runs, self._compare(item.nodeid, runs, nodeids))
+        try:
+            return Gated(runs, list(self._compare(item.nodeid, runs, nodeids)))
+        except BrokenGateError as error:
+            return Gated(runs, broken=str(error))
 
     def _compare(
         self, nodeid: str, runs: dict[str, Run], nodeids: Collection[str]
-    ) -> Sequence[ComparisonRecord]:
+    ) -> Iterable[ComparisonRecord]:
         if self.duet is not None:
             return self.duet.of(nodeid)
         if self._history is None or not runs or self._stated.regressions == "off":
@@ -141,6 +158,8 @@ class Gate:
         if self._tests is None:
             self._tests = self._history.count(nodeids)
         judged = self._history.judge(runs, self._tests)
+        if self.confirmation is not None:
+            return self.confirmation.judge(nodeid, judged, self._baseline, self._tests)
         return [record_comparison(one, self._baseline) for one in judged]
 
     @property
@@ -149,6 +168,8 @@ class Gate:
 
     def failures(self, nodeid: str, gated: Gated) -> Iterator[str]:
         """Yield the sentences of *gated* that fail the test *nodeid*."""
+        if gated.broken:
+            yield gated.broken
         for one in gated.comparisons:
             if one.outcome in self._failing or self._is_required(one):
                 label = one.name.removeprefix(nodeid).removeprefix("#")
@@ -157,6 +178,13 @@ class Gate:
 
     def _is_required(self, comparison: ComparisonRecord) -> bool:
         return self._stated.require_baseline and comparison.outcome in _MISSING
+
+    def told(self) -> dict[str, Any]:
+        """Return what the workers of xdist have to know, as builtin types."""
+        return {
+            "duet": self.duet and self.duet.to_builtin(),
+            "scratch": self.confirmation and self.confirmation.sides.scratch,
+        }
 
     def lines(self, records: Sequence[PerfRecord], verbosity: int) -> list[Line]:
         """Return what the terminal says about *records*, and about what has none."""

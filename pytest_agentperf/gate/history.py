@@ -11,10 +11,19 @@ from pytest_agentperf.judge.baseline import Baseline, Entry
 from pytest_agentperf.judge.compare import compare_history, history_priors
 from pytest_agentperf.judge.comparison import Comparison, Outcome, Rule
 from pytest_agentperf.judge.evidence import Priors
+from pytest_agentperf.judge.history import LEAST_RUNS
 from pytest_agentperf.judge.runs import Run, Suite
 from pytest_agentperf.judge.storedrun import thinned
 
-__all__ = ["MISSING", "History", "Kept", "current_commit", "keep_runs", "open_history"]
+__all__ = [
+    "MISSING",
+    "History",
+    "Kept",
+    "current_commit",
+    "is_known",
+    "keep_runs",
+    "open_history",
+]
 
 MISSING: Final = frozenset({Outcome.NEW, Outcome.NOT_COMPARABLE, Outcome.OTHER_ENVIRONMENT})
 """Outcomes of tests that have nothing to compare with."""
@@ -69,6 +78,17 @@ def open_history(folder: Path, environment: str, rule: Rule) -> History:
     """
     runs = Baseline(folder, environment).history()
     return History(runs, history_priors(runs), rule)
+
+
+def is_known(folder: Path, environment: str) -> bool:
+    """Return whether *folder* knows any test of *environment* well enough to compare it.
+
+    Raises:
+        OSError: A file cannot be read.
+        FileFormatError: A file is no baseline.
+    """
+    pasts = Baseline(folder, environment).read().values()
+    return any(len(past.runs) >= LEAST_RUNS for past in pasts)
 
 
 @dataclass(frozen=True, slots=True)

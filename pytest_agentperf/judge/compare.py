@@ -50,6 +50,7 @@ def compare_duet(
     rule: Rule = STANDARD,
     *,
     looks: int = 1,
+    tests: int | None = None,
     priors: Priors | None = None,
 ) -> SuiteComparison:
     """Compare two sides that ran in alternation on one machine.
@@ -61,6 +62,8 @@ def compare_duet(
         looks: How often this comparison may be made, with more pairs for what is still flagged;
             the chance of a false alarm is shared among them (Bonferroni). `followed_by` joins
             a look to the one before.
+        tests: Of how many tests these are the suspicious ones, among all of which the chance of a
+            false alarm is shared (Bonferroni); by default all of them are here (Holm).
         priors: What is known of the variances beforehand; by default what the tests share. With
             them a single pair can be judged.
 
@@ -75,9 +78,10 @@ def compare_duet(
     paired = {name: of_pairs(base[name], head[name]) for name in obstacles if not obstacles[name]}
     priors = priors or fit_priors(paired.values())
     found = {name: one.shrunk(priors) for name, one in paired.items()}
-    chances = _holm([_chances(one) for one in found.values()])
+    alone = [_chances(one) for one in found.values()]
+    chances = [_bonferroni(one, tests) for one in alone] if tests else _holm(alone)
     judged = {
-        name: _judge(name, one, adjusted, rule, len(found), looks)
+        name: _judge(name, one, adjusted, rule, tests or len(found), looks)
         for (name, one), adjusted in zip(found.items(), chances, strict=True)
     }
     return _gather(obstacles, judged, found.values(), rule)

@@ -102,10 +102,12 @@ class Gated:
     Attributes:
         runs: What it keeps of the measurements, by name.
         comparisons: What it says about them, where there is something to hold them against.
+        broken: Why it could say nothing although it should have; empty where it could.
     """
 
     runs: Mapping[str, Run] = field(default_factory=dict)
     comparisons: Sequence[ComparisonRecord] = ()
+    broken: str = ""
 
 
 UNSEEN: Final = Gated()

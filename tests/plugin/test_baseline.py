@@ -1,12 +1,11 @@
 """Tests of `--perf-baseline` on whole projects."""
 
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.plugin.conftest import Project, shown
+from tests.plugin.gates import kept, make_history, stored
 
 TESTS = """
     @pytest.mark.perf(rounds=5)
@@ -20,37 +19,10 @@ TESTS = """
 BODY, PLAN = "test_it.py::test_body", "test_it.py::test_timed#plan"
 
 
-def stored(project: Project, folder: str = "perf") -> Path:
-    (path,) = (project.path / folder).glob("*.json")
-    return path
-
-
-def kept(project: Project) -> dict[str, tuple[int, int]]:
-    """Return how many runs are accepted and refused, by test."""
-    tests = json.loads(stored(project).read_text(encoding="utf-8"))["tests"]
-    return {name: (len(past["runs"]), len(past["refused"])) for name, past in tests.items()}
-
-
 def begin(project: Project, *args: str) -> None:
     """Run the tests and make their runs a baseline."""
     result = project.run("--perf-baseline=perf", "--perf-update-baseline", *args)
     assert result.ret == 0, shown(result)
-
-
-def make_history(project: Project, factor: float, runs: int = 10, **changes: Any) -> None:
-    """Let the history of every test be *runs* runs, *factor* times as long as its newest one."""
-    path = stored(project)
-    content = json.loads(path.read_text(encoding="utf-8"))
-    for past in content["tests"].values():
-        newest = past["runs"][-1]
-        scales = [factor * (1 + number % 3 / 100) for number in range(runs)]
-        past["runs"] = [
-            newest
-            | {"median": newest["median"] * scale, "latencies": [], "reference": None}
-            | changes
-            for scale in scales
-        ]
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def test_slower_test_fails_with_a_sentence_and_no_traceback(project: Project) -> None:

@@ -40,6 +40,7 @@ class Reporter:
         self._crashed: list[str] = []
         self._broken: list[str] = []
         self._unused: list[str] = []
+        self._moved: list[Line] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record that a report carries."""
@@ -82,8 +83,8 @@ class Reporter:
         from pytest_agentperf.report.terminal import Line, summary_lines
 
         lines = summary_lines(list(self._records.values()), verbosity, self._crashed)
-        if self._session.gate is not None:
-            lines += self._session.gate.lines(verbosity)
+        lines += self._session.gate.lines(list(self._records.values()), verbosity)
+        lines += self._moved
         lines += [
             Line(f"warning: {sentence}", "warned")
             for sentence in (
@@ -102,6 +103,7 @@ class Reporter:
             self._unused = self._session.acceptances.unused()
         if not self._records or self._getpid() != self._pid or exitstatus not in {0, 1}:
             return
+        self._move_baseline(session, is_passed=exitstatus == 0)
         cache = getattr(session.config, "cache", None)
         if cache is None:
             return
@@ -112,3 +114,16 @@ class Reporter:
         except OSError as error:
             where = error.filename or "pytest's cache directory"
             self._broken.append(f"{where}: the run could not be kept: {error.strerror or error}")
+
+    def _move_baseline(self, session: pytest.Session, *, is_passed: bool) -> None:
+        """Add the runs of this session to the baseline, where that is asked for."""
+        from pytest_agentperf.report.terminal import Line
+
+        try:
+            told = self._session.gate.keep(list(self._records.values()), is_passed=is_passed)
+        except (OSError, AgentPerfError) as error:
+            self._moved = [Line(f"the baseline could not be updated: {error}", "failed")]
+            if is_passed:
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            return
+        self._moved = [Line(told)] if told else []

@@ -1,12 +1,13 @@
 """The file of one run: its records as JSON, strictly read."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from pytest_agentperf.core.errors import FileFormatError
-from pytest_agentperf.core.files import read_text, write_text
+from pytest_agentperf.core.files import write_text
+from pytest_agentperf.core.jsonfile import read_json
 from pytest_agentperf.report.record import PerfRecord
 
 __all__ = ["LAST_RUN", "read_run", "write_run"]
@@ -34,28 +35,11 @@ def read_run(path: Path) -> list[PerfRecord]:
         OSError: It cannot be read.
         FileFormatError: It is no run of this version.
     """
-    try:
-        content = json.loads(
-            read_text(path), parse_constant=_refuse_constant, object_pairs_hook=_unique
-        )
-        version = content.get("version") if isinstance(content, dict) else None
-        if type(version) is not int or version != _VERSION:
-            raise FileFormatError(f"expected an object with version {_VERSION}")
-        tests = content.get("tests")
-        if not isinstance(tests, list):
-            raise FileFormatError("expected a list under 'tests'")
-        return [PerfRecord.from_builtin(test) for test in tests]
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path}: no saved run: {error or 'nested too deeply'}") from error
+    return read_json(path, "saved run", _VERSION, _read)
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise FileFormatError(f"{name} is no number of JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return *pairs* as a dict in which no key was there twice."""
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        raise FileFormatError("an object has the same key twice")
-    return content
+def _read(content: Mapping[str, Any]) -> list[PerfRecord]:
+    tests = content.get("tests")
+    if not isinstance(tests, list):
+        raise FileFormatError("expected a list under 'tests'")
+    return [PerfRecord.from_builtin(test) for test in tests]

@@ -15,6 +15,7 @@ from pytest_agentperf.runtime import BEGUN, RECORD
 from pytest_agentperf.session import PerfSession
 
 if TYPE_CHECKING:
+    from pytest_agentperf.gated import Gate
     from pytest_agentperf.report.terminal import Line
 
 __all__ = ["Reporter"]
@@ -83,7 +84,8 @@ class Reporter:
         from pytest_agentperf.report.terminal import Line, summary_lines
 
         lines = summary_lines(list(self._records.values()), verbosity, self._crashed)
-        lines += self._session.gate.lines(list(self._records.values()), verbosity)
+        if self._session.gate is not None:
+            lines += self._session.gate.lines(list(self._records.values()), verbosity)
         lines += self._moved
         lines += [
             Line(f"warning: {sentence}", "warned")
@@ -103,7 +105,8 @@ class Reporter:
             self._unused = self._session.acceptances.unused()
         if not self._records or self._getpid() != self._pid or exitstatus not in {0, 1}:
             return
-        self._move_baseline(session, is_passed=exitstatus == 0)
+        if self._session.gate is not None:
+            self._move_baseline(session, self._session.gate, is_passed=exitstatus == 0)
         cache = getattr(session.config, "cache", None)
         if cache is None:
             return
@@ -115,12 +118,12 @@ class Reporter:
             where = error.filename or "pytest's cache directory"
             self._broken.append(f"{where}: the run could not be kept: {error.strerror or error}")
 
-    def _move_baseline(self, session: pytest.Session, *, is_passed: bool) -> None:
+    def _move_baseline(self, session: pytest.Session, gate: "Gate", *, is_passed: bool) -> None:
         """Add the runs of this session to the baseline, where that is asked for."""
         from pytest_agentperf.report.terminal import Line
 
         try:
-            told = self._session.gate.keep(list(self._records.values()), is_passed=is_passed)
+            told = gate.keep(list(self._records.values()), is_passed=is_passed)
         except (OSError, AgentPerfError) as error:
             self._moved = [Line(f"the baseline could not be updated: {error}", "failed")]
             if is_passed:

@@ -58,7 +58,7 @@ def _init(options: argparse.Namespace) -> str:
     run, output = options.file or _find_last_run(Path.cwd()), options.output
     if output.exists() and not options.force:
         raise AgentPerfError(f"{output} exists; give --force to replace it, or --output another")
-    records = read_run(run)
+    records = read_run(run).records
     text = starter_file(records, output.name)
     write_text(output, text)
     tests = "1 test" if len(records) == 1 else f"{len(records)} tests"

@@ -4,6 +4,8 @@ PYTEST_DONT_REWRITE
 """
 
 import os
+from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -15,6 +17,7 @@ from pytest_agentperf.runtime import BEGUN, RECORD
 from pytest_agentperf.session import PerfSession
 
 if TYPE_CHECKING:
+    from pytest_agentperf.report.run import Run
     from pytest_agentperf.report.terminal import Line
 
 __all__ = ["Reporter"]
@@ -40,6 +43,7 @@ class Reporter:
         self._crashed: list[str] = []
         self._broken: list[str] = []
         self._unused: list[str] = []
+        self._places: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record that a report carries."""
@@ -49,6 +53,8 @@ class Reporter:
         content = getattr(report, RECORD, None)
         if content is not None:
             self._take(report.nodeid, content)
+            file, line, _ = report.location
+            self._places[report.nodeid] = f"{file}:{(line or 0) + 1}"
         elif report.when == "call":
             self._begun.discard(report.nodeid)
         elif report.when not in {"setup", "teardown"} and report.nodeid in self._begun:
@@ -84,15 +90,7 @@ class Reporter:
         lines = summary_lines(list(self._records.values()), verbosity, self._crashed)
         if self._session.gate is not None:
             lines += self._session.gate.lines(verbosity)
-        lines += [
-            Line(f"warning: {sentence}", "warned")
-            for sentence in (
-                *self._session.explain_unmatched(self._session.unmatched),
-                *self._unused,
-                *self._broken,
-            )
-        ]
-        return lines
+        return lines + [Line(f"warning: {sentence}", "warned") for sentence in self._notes()]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -100,15 +98,43 @@ class Reporter:
         is_whole = exitstatus in {0, 1} and not (session.shouldstop or session.shouldfail)
         if is_whole and not is_narrowed(session.config):
             self._unused = self._session.acceptances.unused()
-        if not self._records or self._getpid() != self._pid or exitstatus not in {0, 1}:
+        if self._getpid() != self._pid or exitstatus not in {0, 1}:
             return
-        cache = getattr(session.config, "cache", None)
+        run = self._run(session.config, int(exitstatus))
+        if self._records:
+            self._keep(session.config, run)
+
+    def _run(self, config: pytest.Config, exit_status: int) -> "Run":
+        """Return all that this session measured."""
+        from pytest_agentperf.gate.environment import environment_key
+        from pytest_agentperf.report.run import Run
+
+        workers = getattr(config.option, "numprocesses", None) or 0
+        return Run(
+            list(self._records.values()),
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            environment_key(workers),
+            versions={name: version(name) for name in ("pytest-agentperf", "pytest")},
+            exit_status=exit_status,
+            places=self._places,
+            lost=self._crashed,
+            notes=self._notes(),
+        )
+
+    def _notes(self) -> list[str]:
+        """Return the sentences that concern the whole run."""
+        unmatched = self._session.explain_unmatched(self._session.unmatched)
+        return [*unmatched, *self._unused, *self._broken]
+
+    def _keep(self, config: pytest.Config, run: "Run") -> None:
+        """Keep *run* in the cache directory of pytest."""
+        cache = getattr(config, "cache", None)
         if cache is None:
             return
         from pytest_agentperf.report.runfile import LAST_RUN, write_run
 
         try:
-            write_run(cache.mkdir("agentperf") / LAST_RUN, self._records.values())
+            write_run(cache.mkdir("agentperf") / LAST_RUN, run)
         except OSError as error:
             where = error.filename or "pytest's cache directory"
             self._broken.append(f"{where}: the run could not be kept: {error.strerror or error}")

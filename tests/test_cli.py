@@ -8,6 +8,7 @@ import pytest
 
 from pytest_agentperf.cli import main
 from pytest_agentperf.report.record import MeasurementRecord, PerfRecord
+from pytest_agentperf.report.run import Run
 from pytest_agentperf.report.runfile import write_run
 
 
@@ -19,7 +20,7 @@ def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def save_run(path: Path) -> None:
     """Write a run of two tests to *path*."""
     measurement = MeasurementRecord(None, "ask", 5, 0, {"latency_max": 0.1}, {}, [])
-    write_run(path, [PerfRecord(f"t.py::{name}", [measurement], [], 0) for name in "ab"])
+    write_run(path, Run([PerfRecord(f"t.py::{name}", [measurement], [], 0) for name in "ab"]))
 
 
 def cached(folder: Path) -> Path:

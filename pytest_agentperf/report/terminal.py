@@ -10,12 +10,12 @@ from typing import Final
 from pytest_agentperf.core.metrics import Direction, find_metric
 from pytest_agentperf.core.units import format_beside, format_quantity
 from pytest_agentperf.report.escape import plain_line
-from pytest_agentperf.report.record import MeasurementRecord, PerfRecord, VerdictRecord
+from pytest_agentperf.report.record import PerfRecord, VerdictRecord
+from pytest_agentperf.report.run import STATUSES, Row, rows_of
 
 __all__ = ["Line", "summary_lines"]
 
-_WORST_FIRST: Final = ("failed", "undecided", "warned", "passed", "")
-_NO_BUDGET: Final = "measured"
+_TOLD: Final = {"measured": "measured without a budget"}
 _SHOWN_BUDGETS: Final = 2
 _SHOWN_FINDINGS: Final = 3
 
@@ -26,25 +26,11 @@ class Line:
 
     Attributes:
         text: What it says.
-        status: The verdict that gives it its colour, or empty.
+        status: What the measurement of it came to, which gives it its colour; or empty.
     """
 
     text: str
     status: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One measurement of one test."""
-
-    status: str
-    test: str
-    calls: str
-    median: str
-    p95: str
-    budgets: str
-    verdicts: tuple[VerdictRecord, ...]
-    measurement: MeasurementRecord | None
 
 
 def summary_lines(
@@ -57,8 +43,8 @@ def summary_lines(
         verbosity: Negative: only what did not pass; positive: every metric.
         lost: Node ids of tests whose process ended before they could report.
     """
-    rows = sorted(_rows(records), key=lambda row: _WORST_FIRST.index(row.status))
-    shown = [row for row in rows if verbosity >= 0 or row.status not in {"passed", ""}]
+    rows = rows_of(records)
+    shown = [row for row in rows if verbosity >= 0 or row.status not in {"passed", "measured"}]
     notes: dict[str, int] = {}
     lines = list(_table(shown, notes)) if shown else []
     if verbosity > 0:
@@ -73,40 +59,9 @@ def summary_lines(
     return lines
 
 
-def _rows(records: Sequence[PerfRecord]) -> Iterator[_Row]:
-    """Return a row per measurement, and one per label whose limits had nothing to judge."""
-    for record in records:
-        labels = [measurement.label for measurement in record.measurements]
-        for measurement in record.measurements:
-            verdicts = tuple(v for v in record.verdicts if v.label == measurement.label)
-            yield _row(record, measurement.label, measurement, verdicts)
-        for label in dict.fromkeys(v.label for v in record.verdicts if v.label not in labels):
-            verdicts = tuple(v for v in record.verdicts if v.label == label)
-            yield _row(record, label, None, verdicts)
-
-
-def _row(
-    record: PerfRecord,
-    label: str | None,
-    measurement: MeasurementRecord | None,
-    verdicts: tuple[VerdictRecord, ...],
-) -> _Row:
-    status = min((v.status for v in verdicts), key=_WORST_FIRST.index, default="")
-    metrics = measurement.metrics if measurement else {}
-    return _Row(
-        status=status,
-        test=plain_line(record.nodeid + (f"#{label}" if label else "")),
-        calls=str(measurement.calls) if measurement else "0",
-        median=_shown("latency_p50", metrics.get("latency_p50")),
-        p95=_shown("latency_p95", metrics.get("latency_p95")),
-        budgets=_budgets([v for v in verdicts if v.status == status]),
-        verdicts=verdicts,
-        measurement=measurement,
-    )
-
-
-def _budgets(verdicts: Sequence[VerdictRecord]) -> str:
-    """Return the tightest few *verdicts* in brief."""
+def _budgets(row: Row) -> str:
+    """Return the tightest few of the worst verdicts of *row* in brief."""
+    verdicts = [verdict for verdict in row.verdicts if verdict.status == row.status]
     tightest = sorted(verdicts, key=_slack)
     brief = [_brief(verdict) for verdict in tightest[:_SHOWN_BUDGETS]]
     if len(verdicts) > _SHOWN_BUDGETS:
@@ -143,15 +98,17 @@ def _brief(verdict: VerdictRecord) -> str:
     return f"{name} {value} {sign} {limit}"
 
 
-def _table(rows: Sequence[_Row], notes: dict[str, int]) -> Iterator[Line]:
+def _table(rows: Sequence[Row], notes: dict[str, int]) -> Iterator[Line]:
     """Return the table of *rows*; what needs words goes into *notes* with its number."""
     from tabulate import tabulate
 
     cells = []
     for row in rows:
         marks = [notes.setdefault(note, len(notes) + 1) for note in _notes(row)]
-        status = " ".join((row.status or _NO_BUDGET, *(f"[{mark}]" for mark in marks)))
-        cells.append((status, row.calls, row.median, row.p95, row.budgets, row.test))
+        status = " ".join((row.status, *(f"[{mark}]" for mark in marks)))
+        calls = row.measurement.calls if row.measurement else 0
+        times = [_shown(name, row.metrics.get(name)) for name in ("latency_p50", "latency_p95")]
+        cells.append((status, calls, *times, _budgets(row), plain_line(row.name)))
     text = tabulate(
         cells,
         headers=("verdict", "calls", "median", "p95", "budgets", "test"),
@@ -165,7 +122,7 @@ def _table(rows: Sequence[_Row], notes: dict[str, int]) -> Iterator[Line]:
         yield Line(line.rstrip(), row.status)
 
 
-def _notes(row: _Row) -> Iterator[str]:
+def _notes(row: Row) -> Iterator[str]:
     """Return the sentences that *row* needs: why it is not passed, what weakens it."""
     yield from (plain_line(v.sentence) for v in row.verdicts if v.status in {"undecided", "warned"})
     if row.measurement is None:
@@ -174,14 +131,15 @@ def _notes(row: _Row) -> Iterator[str]:
     findings = row.measurement.findings
     yield from map(plain_line, findings[:_SHOWN_FINDINGS])
     if len(findings) > _SHOWN_FINDINGS:
-        yield f"{len(findings) - _SHOWN_FINDINGS} more findings in {row.test}, shown by -v"
+        more = len(findings) - _SHOWN_FINDINGS
+        yield f"{more} more findings in {plain_line(row.name)}, shown by -v"
 
 
-def _details(rows: Sequence[_Row]) -> Iterator[Line]:
+def _details(rows: Sequence[Row]) -> Iterator[Line]:
     """Return every verdict and every metric of *rows*, for a verbose run."""
     for row in rows:
         yield Line("")
-        yield Line(row.test, row.status)
+        yield Line(plain_line(row.name), row.status)
         for verdict in row.verdicts:
             yield Line(f"  {verdict.status}: {plain_line(verdict.sentence)}", verdict.status)
         if row.measurement is None:
@@ -195,11 +153,12 @@ def _details(rows: Sequence[_Row]) -> Iterator[Line]:
             yield Line(f"  found: {plain_line(finding)}")
 
 
-def _totals(rows: Sequence[_Row], records: Sequence[PerfRecord]) -> str:
+def _totals(rows: Sequence[Row], records: Sequence[PerfRecord]) -> str:
     """Return how many measurements came to what."""
-    counted = Counter(row.status or f"{_NO_BUDGET} without a budget" for row in rows)
-    statuses = (*_WORST_FIRST[:-1], f"{_NO_BUDGET} without a budget")
-    parts = [f"{counted[status]} {status}" for status in statuses if counted[status]]
+    counted = Counter(row.status for row in rows)
+    parts = [
+        f"{counted[status]} {_TOLD.get(status, status)}" for status in STATUSES if counted[status]
+    ]
     ignored = sum(record.not_applicable for record in records)
     if ignored:
         parts.append(f"{ignored} limit{'s' * (ignored != 1)} not applicable")

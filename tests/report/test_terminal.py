@@ -119,7 +119,7 @@ def test_lines_have_the_status_that_colours_them() -> None:
     lines = summary_lines(RECORDS, 0, ["t.py::test_crash"])
     assert [line.status for line in lines] == [
         *("", ""),
-        *("failed", "failed", "undecided", "warned", "passed", "", ""),
+        *("failed", "failed", "undecided", "warned", "passed", "measured", "measured"),
         *("", "", "", ""),
         *("undecided", ""),
     ]

@@ -72,6 +72,7 @@ class Settings:
         leaks: Whether timed calls are searched for leaks.
         profiler: The profiler under which each timed function is called once more, or None.
         only_failed_profiles: Whether only the profiles of failed tests are kept.
+        wants_details: Whether a report draws more of a measurement than its numbers.
         gate: The settings of the regression gate.
     """
 
@@ -84,6 +85,7 @@ class Settings:
     leaks: bool
     profiler: str | None
     only_failed_profiles: bool
+    wants_details: bool
     gate: GateSettings
 
 
@@ -164,6 +166,7 @@ def read_settings(config: pytest.Config) -> Settings:
         leaks=bool(config.getoption("perf_leaks")),
         profiler=config.getoption("perf_profiler"),
         only_failed_profiles=bool(config.getoption("perf_profiler_failed")),
+        wants_details=bool(config.getoption("perf_report", None)),
         gate=_read_gate(config),
     )
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, fields
 from types import NoneType
 from typing import Any, Final
 
+from pytest_agentperf.core.detail import Detail
 from pytest_agentperf.core.errors import EmptySampleError, FileFormatError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import QUANTITIES, find_metric
 from pytest_agentperf.judge.verdict import Verdict
+from pytest_agentperf.report.detail import DETAIL_KINDS, detail_from_builtin
 from pytest_agentperf.report.escape import valid_text
 
 __all__ = [
@@ -114,6 +116,7 @@ class MeasurementRecord:
         monitors: What watched the calls.
         curves: How levels went, by name.
         profiles: The files that profilers wrote, by the name of the profiler.
+        detail: What a report draws of it; None where nobody asked for a report.
     """
 
     label: str | None
@@ -127,6 +130,7 @@ class MeasurementRecord:
     monitors: Sequence[str] = field(default_factory=list)
     curves: Mapping[str, CurveRecord] = field(default_factory=dict)
     profiles: Mapping[str, str] = field(default_factory=dict)
+    detail: Detail | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +189,8 @@ def _read_measurement(content: object) -> MeasurementRecord:
     curves = {
         name: CurveRecord(**_fields(CurveRecord, each)) for name, each in one["curves"].items()
     }
-    return MeasurementRecord(**{**one, "curves": curves})
+    detail = None if one["detail"] is None else detail_from_builtin(one["detail"])
+    return MeasurementRecord(**{**one, "curves": curves, "detail": detail})
 
 
 def make_record(
@@ -235,6 +240,7 @@ def _record_measurement(measurement: Measurement) -> MeasurementRecord:
             for name, curve in measurement.curves.items()
         },
         profiles=dict(measurement.profiles),
+        detail=measurement.detail,
     )
 
 
@@ -274,7 +280,10 @@ def _builtin(value: Any) -> Any:
 
 _NAMES: Final[Mapping[type, tuple[str, ...]]] = {
     kind: tuple(field.name for field in fields(kind))
-    for kind in (ComparisonRecord, CurveRecord, MeasurementRecord, PerfRecord, VerdictRecord)
+    for kind in (
+        *(ComparisonRecord, CurveRecord, MeasurementRecord, PerfRecord, VerdictRecord),
+        *DETAIL_KINDS,
+    )
 }
 
 
@@ -344,6 +353,7 @@ _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     "monitors": _is_list_of_texts,
     "curves": _is_dict,
     "profiles": _is_mapping(_is_text),
+    "detail": _is_optional(_is_dict),
     "axis": _is_text,
     "unit": _is_text,
     "points": _is_list_of_points,

@@ -44,6 +44,8 @@ class VerdictRecord:
         warn: The warning's limit, or None.
         source: Where the limit came from.
         sentence: All of it in words.
+        low: The one-sided lower 95 % confidence bound of a percentile, or None.
+        high: The upper one, or None.
     """
 
     status: str
@@ -54,6 +56,8 @@ class VerdictRecord:
     warn: float | None
     source: str
     sentence: str
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +219,8 @@ def make_record(
                 warn=verdict.limit.warn,
                 source=verdict.limit.source,
                 sentence=verdict.sentence,
+                low=verdict.low,
+                high=verdict.high,
             )
             for verdict in verdicts
         ],

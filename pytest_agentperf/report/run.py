@@ -1,7 +1,7 @@
 """The run: all that one session of pytest measured, as every report reads it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from pytest_agentperf.report.record import (
     VerdictRecord,
 )
 
-__all__ = ["STATUSES", "Row", "Run", "rows_of"]
+__all__ = ["STATUSES", "Row", "Run", "rows_of", "totals_of"]
 
 STATUSES: Final = ("failed", "undecided", "warned", "passed", "measured")
 """What a measurement comes to, worst first; `measured` is one without a budget."""
@@ -83,8 +83,7 @@ class Run:
     @property
     def totals(self) -> dict[str, int]:
         """How many measurements came to what, worst first, without zeros."""
-        counted = Counter(row.status for row in self.rows)
-        return {status: counted[status] for status in STATUSES if counted[status]}
+        return totals_of(self.rows)
 
     def to_builtin(self) -> dict[str, Any]:
         """Return it as dicts, lists, strings and numbers of exactly those types."""
@@ -128,6 +127,12 @@ def rows_of(records: Sequence[PerfRecord]) -> list[Row]:
     """
     rows = [row for record in records for row in _rows(record)]
     return sorted(rows, key=lambda row: STATUSES.index(row.status))
+
+
+def totals_of(rows: Iterable[Row]) -> dict[str, int]:
+    """Return how many of *rows* came to what, worst first, without zeros."""
+    counted = Counter(row.status for row in rows)
+    return {status: counted[status] for status in STATUSES if counted[status]}
 
 
 def _rows(record: PerfRecord) -> Iterator[Row]:

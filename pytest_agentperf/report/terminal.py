@@ -1,22 +1,16 @@
 """The terminal section: a line per measurement, worst first, and footnotes with cures."""
 
-import math
-import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_agentperf.core.metrics import Direction, find_metric
-from pytest_agentperf.core.units import format_beside, format_quantity
+from pytest_agentperf.report.brief import brief_budgets, brief_totals, shown
 from pytest_agentperf.report.escape import plain_line
-from pytest_agentperf.report.record import PerfRecord, VerdictRecord
-from pytest_agentperf.report.run import STATUSES, Row, rows_of
+from pytest_agentperf.report.record import PerfRecord
+from pytest_agentperf.report.run import Row, rows_of
 
 __all__ = ["Line", "summary_lines"]
 
-_TOLD: Final = {"measured": "measured without a budget"}
-_SHOWN_BUDGETS: Final = 2
 _SHOWN_FINDINGS: Final = 3
 
 
@@ -44,9 +38,9 @@ def summary_lines(
         lost: Node ids of tests whose process ended before they could report.
     """
     rows = rows_of(records)
-    shown = [row for row in rows if verbosity >= 0 or row.status not in {"passed", "measured"}]
+    listed = [row for row in rows if verbosity >= 0 or row.status not in {"passed", "measured"}]
     notes: dict[str, int] = {}
-    lines = list(_table(shown, notes)) if shown else []
+    lines = list(_table(listed, notes)) if listed else []
     if verbosity > 0:
         lines += _details(rows)
     lines += [Line(f"[{number}] {note}") for note, number in notes.items()]
@@ -55,47 +49,8 @@ def summary_lines(
         for nodeid in lost
     ]
     if records and (verbosity >= 0 or lines):
-        lines.append(Line(_totals(rows, records)))
+        lines.append(Line(brief_totals(rows, records)))
     return lines
-
-
-def _budgets(row: Row) -> str:
-    """Return the tightest few of the worst verdicts of *row* in brief."""
-    verdicts = [verdict for verdict in row.verdicts if verdict.status == row.status]
-    tightest = sorted(verdicts, key=_slack)
-    brief = [_brief(verdict) for verdict in tightest[:_SHOWN_BUDGETS]]
-    if len(verdicts) > _SHOWN_BUDGETS:
-        brief.append(f"{len(verdicts) - _SHOWN_BUDGETS} more")
-    return ", ".join(brief)
-
-
-def _slack(verdict: VerdictRecord) -> float:
-    """Return how far the value is from its limit, 1 for at the limit; less is tighter."""
-    if verdict.value is None or not verdict.limit:
-        return 0.0
-    ratio = verdict.value / verdict.limit
-    is_upper = find_metric(verdict.metric).quantity.direction is Direction.UPPER
-    return (1 / ratio if ratio else math.inf) if is_upper else ratio
-
-
-def _shown(name: str, value: float | None) -> str:
-    return "-" if value is None else format_quantity(value, find_metric(name).unit)
-
-
-def _brief(verdict: VerdictRecord) -> str:
-    """Return value and limit of *verdict*: `p95 912 ms > 800 ms`."""
-    metric = find_metric(verdict.metric)
-    name = verdict.metric.removesuffix("_max").removeprefix("latency_")
-    name = re.sub(r"(?<=\d)_(?=\d)", ".", name).replace("_", " ")  # p99_9 is p99.9
-    bound = verdict.warn if verdict.status == "warned" or verdict.limit is None else verdict.limit
-    if verdict.value is None or bound is None:
-        return f"{name} ?"
-    if metric.quantity.direction is Direction.UPPER:
-        sign = ">" if verdict.value > bound else "<="
-    else:
-        sign = "<" if verdict.value < bound else ">="
-    value, limit = format_beside(verdict.value, bound, metric.unit)
-    return f"{name} {value} {sign} {limit}"
 
 
 def _table(rows: Sequence[Row], notes: dict[str, int]) -> Iterator[Line]:
@@ -107,8 +62,8 @@ def _table(rows: Sequence[Row], notes: dict[str, int]) -> Iterator[Line]:
         marks = [notes.setdefault(note, len(notes) + 1) for note in _notes(row)]
         status = " ".join((row.status, *(f"[{mark}]" for mark in marks)))
         calls = row.measurement.calls if row.measurement else 0
-        times = [_shown(name, row.metrics.get(name)) for name in ("latency_p50", "latency_p95")]
-        cells.append((status, calls, *times, _budgets(row), plain_line(row.name)))
+        times = [shown(name, row.metrics.get(name)) for name in ("latency_p50", "latency_p95")]
+        cells.append((status, calls, *times, brief_budgets(row), plain_line(row.name)))
     text = tabulate(
         cells,
         headers=("verdict", "calls", "median", "p95", "budgets", "test"),
@@ -146,21 +101,8 @@ def _details(rows: Sequence[Row]) -> Iterator[Line]:
             continue
         metrics = row.measurement.metrics.items()
         if metrics:
-            yield Line("  " + ", ".join(f"{name} {_shown(name, value)}" for name, value in metrics))
+            yield Line("  " + ", ".join(f"{name} {shown(name, value)}" for name, value in metrics))
         for name, reason in row.measurement.unknown.items():
             yield Line(f"  {name} unknown: {plain_line(reason)}")
         for finding in row.measurement.findings[_SHOWN_FINDINGS:]:
             yield Line(f"  found: {plain_line(finding)}")
-
-
-def _totals(rows: Sequence[Row], records: Sequence[PerfRecord]) -> str:
-    """Return how many measurements came to what."""
-    counted = Counter(row.status for row in rows)
-    parts = [
-        f"{counted[status]} {_TOLD.get(status, status)}" for status in STATUSES if counted[status]
-    ]
-    ignored = sum(record.not_applicable for record in records)
-    if ignored:
-        parts.append(f"{ignored} limit{'s' * (ignored != 1)} not applicable")
-    noun = "measurement" if len(rows) == 1 else "measurements"
-    return f"{len(rows)} {noun}: " + ", ".join(parts) if parts else f"{len(rows)} {noun}"

@@ -2,15 +2,26 @@
 
 import math
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pytest_agentperf.core.metrics import Direction, Metric, find_metric
 from pytest_agentperf.core.units import format_beside, format_quantity
 from pytest_agentperf.report.record import PerfRecord, VerdictRecord
-from pytest_agentperf.report.run import Row, totals_of
+from pytest_agentperf.report.run import Row, Run, totals_of
 
-__all__ = ["brief_budgets", "brief_change", "brief_totals", "exported", "shown", "short_name"]
+__all__ = [
+    "brief_budgets",
+    "brief_change",
+    "brief_totals",
+    "exported",
+    "headline",
+    "is_regressed",
+    "scaled",
+    "short_name",
+    "shown",
+]
 
 _TOLD: Final = {"measured": "measured without a budget"}
 _SHOWN_BUDGETS: Final = 2
@@ -76,9 +87,42 @@ def brief_totals(rows: Sequence[Row], records: Sequence[PerfRecord]) -> str:
     parts = [f"{number} {_TOLD.get(status, status)}" for status, number in totals.items()]
     ignored = sum(record.not_applicable for record in records)
     if ignored:
-        parts.append(f"{ignored} limit{'s' * (ignored != 1)} not applicable")
-    noun = "measurement" if len(rows) == 1 else "measurements"
-    return f"{len(rows)} {noun}: " + ", ".join(parts) if parts else f"{len(rows)} {noun}"
+        parts.append(f"{_counted(ignored, 'limit')} not applicable")
+    counted = _counted(len(rows), "measurement")
+    return f"{counted}: {', '.join(parts)}" if parts else counted
+
+
+def is_regressed(row: Row) -> bool:
+    """Return whether *row* got worse than its baseline."""
+    return row.comparison is not None and row.comparison.outcome == "regressed"
+
+
+def headline(run: Run) -> str:
+    """Return what *run* came to, in a line: `2 of 31 budgets exceeded, 1 undecided`."""
+    statuses = [verdict.status for record in run.records for verdict in record.verdicts]
+    parts = [
+        f"{statuses.count(name)} {name}" for name in ("undecided", "warned") if name in statuses
+    ]
+    if regressed := sum(map(is_regressed, run.rows)):
+        parts.insert(0, f"{regressed} regressed")
+    if failed := statuses.count("failed"):
+        parts.insert(0, f"{failed} of {_counted(len(statuses), 'budget')} exceeded")
+    elif statuses and not parts:
+        parts = [f"{_counted(len(statuses), 'budget')} kept"]
+    elif not statuses:
+        parts.append(f"{_counted(len(run.rows), 'measurement')} without a budget")
+    if run.lost:
+        parts.append(f"{_counted(len(run.lost), 'test')} lost with a worker")
+    return ", ".join(parts)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def scaled(value: float, factor: float) -> float:
+    """Return *value* times *factor*, as near to that as a finite number is."""
+    return max(-sys.float_info.max, min(value * factor, sys.float_info.max))
 
 
 def exported(row: Row) -> Iterator[tuple[Metric, float]]:

@@ -28,7 +28,7 @@ __all__ = [
     "make_record",
 ]
 
-_STATISTICS: Final = ("min", "mean", "max", "stddev", "p50", "p90", "p95", "p99")
+_STATISTICS: Final = ("min", "mean", "max", "stddev", "p25", "p50", "p75", "p90", "p95", "p99")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_agentperf.core.units import Unit, parse_quantity
+from pytest_agentperf.reported import ReportSettings, add_report_options, read_report_settings
 
 __all__ = ["GateSettings", "Settings", "add_options", "is_narrowed", "read_settings"]
 
@@ -72,7 +73,7 @@ class Settings:
         leaks: Whether timed calls are searched for leaks.
         profiler: The profiler under which each timed function is called once more, or None.
         only_failed_profiles: Whether only the profiles of failed tests are kept.
-        wants_details: Whether a report draws more of a measurement than its numbers.
+        reports: Where the results go, besides the terminal.
         gate: The settings of the regression gate.
     """
 
@@ -85,7 +86,7 @@ class Settings:
     leaks: bool
     profiler: str | None
     only_failed_profiles: bool
-    wants_details: bool
+    reports: ReportSettings
     gate: GateSettings
 
 
@@ -137,6 +138,7 @@ def add_options(parser: pytest.Parser) -> None:
         flag = f"--{name.replace('_', '-')}"
         group.addoption(flag, metavar=metavar, default=None, help=text)
         parser.addini(name, text, default=default)
+    add_report_options(parser)
     parser.addini("perf_budget", _BUDGET, default=None)
     parser.addini("perf_env", _ENV, default=None)
     parser.addini("perf_strict", _STRICT, type="bool", default=False)
@@ -166,7 +168,7 @@ def read_settings(config: pytest.Config) -> Settings:
         leaks=bool(config.getoption("perf_leaks")),
         profiler=config.getoption("perf_profiler"),
         only_failed_profiles=bool(config.getoption("perf_profiler_failed")),
-        wants_details=bool(config.getoption("perf_report", None)),
+        reports=read_report_settings(config),
         gate=_read_gate(config),
     )
 

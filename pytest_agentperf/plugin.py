@@ -84,7 +84,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     has_measured = session.select(config, items)
     if has_measured:
         _register_runtime(config, session)
-    if (has_measured or session.unmatched) and not _is_worker(config):
+    has_news = has_measured or session.unmatched or session.settings.reports.files
+    if has_news and not _is_worker(config):
         _register_reporter(config, session)
 
 
@@ -154,8 +155,9 @@ def _fail_collection(session: pytest.Session, message: str) -> None:
 
 def _wake_if_named(config: pytest.Config) -> None:
     """Wake up where an option asks for it, whatever the tests are."""
-    named = ("perf_budget", "perf_env", "perf_set", "perf_profiler")
-    if any(config.getoption(name) for name in named) or config.getini("perf_budget"):
+    named = ("perf_budget", "perf_env", "perf_set", "perf_profiler", "perf_report")
+    written = map(config.getini, ("perf_budget", "perf_report"))
+    if any(map(config.getoption, named)) or any(written):
         _wake(config)
 
 

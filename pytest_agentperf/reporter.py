@@ -13,6 +13,7 @@ import pytest
 from pytest_agentperf.core.errors import AgentPerfError
 from pytest_agentperf.options import is_narrowed
 from pytest_agentperf.report.record import PerfRecord
+from pytest_agentperf.reported import annotation_lines, append_summary, write_reports
 from pytest_agentperf.runtime import BEGUN, RECORD
 from pytest_agentperf.session import PerfSession
 
@@ -44,6 +45,7 @@ class Reporter:
         self._broken: list[str] = []
         self._unused: list[str] = []
         self._places: dict[str, str] = {}
+        self._annotations: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record that a report carries."""
@@ -103,6 +105,7 @@ class Reporter:
         run = self._run(session.config, int(exitstatus))
         if self._records:
             self._keep(session.config, run)
+        self._publish(session, run)
 
     def _run(self, config: pytest.Config, exit_status: int) -> "Run":
         """Return all that this session measured."""
@@ -125,6 +128,22 @@ class Reporter:
         """Return the sentences that concern the whole run."""
         unmatched = self._session.explain_unmatched(self._session.unmatched)
         return [*unmatched, *self._unused, *self._broken]
+
+    def _publish(self, session: pytest.Session, run: "Run") -> None:
+        """Write the reports that were asked for; a passed run without one of them is none."""
+        settings = self._session.settings.reports
+        missing = list(write_reports(run, settings.files))
+        if missing and not session.exitstatus:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        self._broken += missing
+        if self._records and settings.summary is not None:
+            self._broken += append_summary(run, settings.summary)
+        self._annotations = annotation_lines(run, settings, session.config.rootpath)
+
+    def pytest_unconfigure(self) -> None:
+        """Print annotations for GitHub when nobody else writes, each at the start of a line."""
+        for line in self._annotations:
+            print(line)  # noqa: T201 -- GitHub reads standard output, whatever shows the tests
 
     def _keep(self, config: pytest.Config, run: "Run") -> None:
         """Keep *run* in the cache directory of pytest."""

@@ -88,7 +88,7 @@ class RunningTest:
             wants_cost=any("cost" in limit.metric.name for _, limit in self.limits.items())
             or bool(self.side and self.side.wants_cost),
             passes=self._passes,
-            keeps_moments=settings.wants_details,
+            keeps_moments=settings.reports.wants_details,
         )
         self.recorders = Recorders(item, self.timings.monitors, shared)
         self._outcome = BodyOutcome()

@@ -188,7 +188,7 @@ class PerfSession:
         if self._profiles is not None:
             is_failed = raised is not None or bool(failures)
             measurements = self._profiles.settle(measurements, is_failed=is_failed)
-        if self.settings.wants_details:
+        if self.settings.reports.wants_details:
             measurements = running.detailed(measurements)
         self._attempts[nodeid] = attempt = self._attempts.get(nodeid, 0) + 1
         compared = self.gate.of(nodeid) if self.gate else ()

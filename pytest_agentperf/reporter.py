@@ -4,6 +4,7 @@ PYTEST_DONT_REWRITE
 """
 
 import os
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -78,7 +79,7 @@ class Reporter:
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
         """Write the section of this plugin."""
-        lines = self._lines(config.get_verbosity())
+        lines = self._lines(config.get_verbosity(), config.get_terminal_writer().fullwidth)
         if not lines:
             return
         terminalreporter.ensure_newline()
@@ -86,10 +87,17 @@ class Reporter:
         for line in lines:
             terminalreporter.write_line(line.text, **_COLOURS.get(line.status, {}))
 
-    def _lines(self, verbosity: int) -> "list[Line]":
+    def _lines(self, verbosity: int, width: int) -> "list[Line]":
+        from pytest_agentperf.report.sparkline import can_show
         from pytest_agentperf.report.terminal import Line, summary_lines
 
-        lines = summary_lines(list(self._records.values()), verbosity, self._crashed)
+        lines = summary_lines(
+            list(self._records.values()),
+            verbosity,
+            self._crashed,
+            width=width,
+            is_unicode=can_show(sys.__stdout__ and sys.__stdout__.encoding),
+        )
         if self._session.gate is not None:
             lines += self._session.gate.lines(verbosity)
         return lines + [Line(f"warning: {sentence}", "warned") for sentence in self._notes()]

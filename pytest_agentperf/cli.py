@@ -10,8 +10,9 @@ from pytest_agentperf.core.errors import AgentPerfError
 from pytest_agentperf.core.files import write_text
 from pytest_agentperf.judge.budgetfile import BudgetFile
 from pytest_agentperf.judge.budgetreader import read_budget_file
-from pytest_agentperf.report.runfile import LAST_RUN, read_run
+from pytest_agentperf.report.runfile import find_last_run, read_run
 from pytest_agentperf.report.starter import starter_file
+from pytest_agentperf.showing import add_showing_commands
 
 __all__ = ["main"]
 
@@ -50,12 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="validate a budget file")
     check.add_argument("file", metavar="FILE", type=Path, nargs="?", default=_DEFAULT)
     check.set_defaults(run=_check)
+    add_showing_commands(commands)
     return parser
 
 
 def _init(options: argparse.Namespace) -> str:
     """Write a budget file from a run; return what to tell the user."""
-    run, output = options.file or _find_last_run(Path.cwd()), options.output
+    run, output = options.file or find_last_run(Path.cwd()), options.output
     if output.exists() and not options.force:
         raise AgentPerfError(f"{output} exists; give --force to replace it, or --output another")
     records = read_run(run).records
@@ -63,18 +65,6 @@ def _init(options: argparse.Namespace) -> str:
     write_text(output, text)
     tests = "1 test" if len(records) == 1 else f"{len(records)} tests"
     return f"{output}: budgets of {tests}; try: pytest --perf-budget {output}"
-
-
-def _find_last_run(folder: Path) -> Path:
-    """Return the last run of pytest in *folder* or above."""
-    for place in (folder, *folder.parents):
-        found = place / ".pytest_cache" / "d" / "agentperf" / LAST_RUN
-        if found.is_file():
-            return found
-    raise AgentPerfError(
-        "no run found in .pytest_cache here or above; run pytest with a measured test first"
-        " (with its cache provider), or name a saved run"
-    )
 
 
 def _check(options: argparse.Namespace) -> str:

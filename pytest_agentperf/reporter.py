@@ -13,6 +13,7 @@ import pytest
 
 from pytest_agentperf.core.errors import AgentPerfError
 from pytest_agentperf.options import is_narrowed
+from pytest_agentperf.report.escape import encodable
 from pytest_agentperf.report.record import PerfRecord
 from pytest_agentperf.reported import annotation_lines, append_summary, write_reports
 from pytest_agentperf.runtime import BEGUN, RECORD
@@ -149,9 +150,12 @@ class Reporter:
         self._annotations = annotation_lines(run, settings, session.config.rootpath)
 
     def pytest_unconfigure(self) -> None:
-        """Print annotations for GitHub when nobody else writes, each at the start of a line."""
+        """Print annotations for GitHub when nobody else writes, each at the start of a line.
+
+        To standard output, which GitHub reads, whatever shows the tests there.
+        """
         for line in self._annotations:
-            print(line)  # noqa: T201 -- GitHub reads standard output, whatever shows the tests
+            sys.stdout.write(encodable(f"{line}\n", sys.stdout.encoding))
 
     def _keep(self, config: pytest.Config, run: "Run") -> None:
         """Keep *run* in the cache directory of pytest."""

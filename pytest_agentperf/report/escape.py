@@ -5,6 +5,7 @@ import re
 from typing import Final
 
 __all__ = [
+    "encodable",
     "github_property",
     "github_text",
     "markdown_text",
@@ -31,6 +32,12 @@ _REFERENCES: Final = frozenset("@#!%~")
 def valid_text(text: str) -> str:
     """Return *text* with lone surrogates spelled out, so that it can be encoded."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def encodable(text: str, encoding: str | None) -> str:
+    """Return *text* with what *encoding*, that of a stream, does not have spelled out."""
+    name = encoding or "ascii"
+    return text.encode(name, "backslashreplace").decode(name)
 
 
 def plain_line(text: str) -> str:

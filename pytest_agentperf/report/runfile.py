@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from pytest_agentperf.core.errors import FileFormatError
+from pytest_agentperf.core.errors import AgentPerfError, FileFormatError
 from pytest_agentperf.core.files import read_text, write_text
 from pytest_agentperf.core.metrics import find_metric
 from pytest_agentperf.report.run import Run
 
-__all__ = ["LAST_RUN", "read_run", "run_text", "write_run"]
+__all__ = ["LAST_RUN", "find_last_run", "read_run", "run_text", "write_run"]
 
 LAST_RUN: Final = "last-run.json"
 """The name of the file, in the folder of the plugin inside of pytest's cache directory."""
@@ -56,6 +56,22 @@ def read_run(path: Path) -> Run:
         return Run.from_builtin(content)
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{path}: no saved run: {error or 'nested too deeply'}") from error
+
+
+def find_last_run(folder: Path) -> Path:
+    """Return the last run of pytest in *folder* or above.
+
+    Raises:
+        AgentPerfError: There is none.
+    """
+    for place in (folder, *folder.parents):
+        found = place / ".pytest_cache" / "d" / "agentperf" / LAST_RUN
+        if found.is_file():
+            return found
+    raise AgentPerfError(
+        "no run found in .pytest_cache here or above; run pytest with a measured test first"
+        " (with its cache provider), or name a saved run"
+    )
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -56,7 +56,7 @@ def shorten_name(text: str, most: int) -> str:
     if len(text.encode()) <= most:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    kept = text.encode()[: most - len(digest) - len("…")].decode(errors="ignore")
+    kept = text.encode()[: most - len(f"…{digest}".encode())].decode(errors="ignore")
     return f"{kept}…{digest}"
 
 

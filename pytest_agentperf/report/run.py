@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pytest_agentperf.core.errors import FileFormatError
+from pytest_agentperf.core.metrics import find_metric
 from pytest_agentperf.report.escape import valid_text
 from pytest_agentperf.report.record import (
     ComparisonRecord,
@@ -109,6 +110,8 @@ class Run:
         if not isinstance(tests, list):
             raise FileFormatError("expected a list under 'tests'")
         records = [PerfRecord.from_builtin(test) for test in tests]
+        for record in records:
+            _check_names(record)
         told = {}
         for name, is_right in _CHECKS.items():
             if not is_right(content.get(name)):
@@ -147,6 +150,20 @@ def _rows(record: PerfRecord) -> Iterator[Row]:
 
 def _name(nodeid: str, label: str | None) -> str:
     return f"{nodeid}#{label}" if label else nodeid
+
+
+def _check_names(record: PerfRecord) -> None:
+    """Refuse verdicts and metrics that there are not, on which a report could only stumble."""
+    for verdict in record.verdicts:
+        if verdict.status not in STATUSES[:-1]:
+            known = ", ".join(STATUSES[:-1])
+            raise FileFormatError(f"verdict {verdict.status!r}; expected {known}")
+    named = [name for measurement in record.measurements for name in measurement.metrics]
+    try:
+        for name in (*named, *(verdict.metric for verdict in record.verdicts)):
+            find_metric(name)
+    except ValueError as error:
+        raise FileFormatError(str(error)) from error
 
 
 def _valid_items(texts: Mapping[str, str]) -> dict[str, str]:

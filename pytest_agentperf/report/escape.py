@@ -8,6 +8,7 @@ __all__ = [
     "encodable",
     "github_property",
     "github_text",
+    "markdown_code",
     "markdown_text",
     "openmetrics_label",
     "plain_line",
@@ -75,6 +76,12 @@ def markdown_text(text: str) -> str:
 def _spell_for_markdown(match: re.Match[str]) -> str:
     entity = f"&#{ord(match[0])};"
     return f"{entity}&#8203;" if match[0] in _REFERENCES else entity
+
+
+def markdown_code(text: str) -> str:
+    """Return *text* as code within a line of Markdown, where nothing is taken for a reference."""
+    escaped = _MARKDOWN.sub(lambda match: f"&#{ord(match[0])};", plain_line(text))
+    return f"<code>{escaped}</code>"
 
 
 def openmetrics_label(text: str) -> str:

@@ -23,14 +23,15 @@ def annotations(run: Run, prefix: str = "") -> list[str]:
         run: The run.
         prefix: The path from the top of the repository to where the places of *run* count from.
     """
-    lines = (line for row in run.rows for line in _annotate(row, run, prefix))
-    return [line for line, _ in zip(lines, range(_MOST), strict=False)]
+    lines = [line for row in run.rows for line in _annotate(row, run, prefix)]
+    return sorted(lines, key=lambda line: not line.startswith("::error"))[:_MOST]
 
 
 def _annotate(row: Row, run: Run, prefix: str) -> Iterator[str]:
     """Yield the annotation of *row*; none where it passed."""
-    sentences = [verdict.sentence for verdict in row.verdicts if verdict.status == row.status]
-    level, title = _LEVELS.get(row.status), row.status
+    level, title, sentences = _LEVELS.get(row.status), row.status, []
+    if level is not None:
+        sentences = [verdict.sentence for verdict in row.verdicts if verdict.status == row.status]
     if row.comparison and is_regressed(row):
         level, title = "error", "regressed"
         sentences.insert(0, row.comparison.sentence)

@@ -12,7 +12,7 @@ from pytest_agentperf.report.brief import (
     short_name,
     shown,
 )
-from pytest_agentperf.report.escape import markdown_text, shorten
+from pytest_agentperf.report.escape import markdown_code, markdown_text, shorten
 from pytest_agentperf.report.record import VerdictRecord
 from pytest_agentperf.report.run import Row, Run
 
@@ -44,12 +44,12 @@ def markdown_within(most: int, run: Run) -> str:
     rows = run.rows
     worse = [row for row in rows if _is_worse(row)]
     better = [row for row in rows if not _is_worse(row)]
-    title, place = f"### {_sign(rows)} {headline(run)}", _place(run)
+    title, place = f"### {_sign(run, rows)} {headline(run)}", _place(run)
     space = _Space(most - _FRAMES - _size((MARKER, title, place)))
     # What is taken first surely finds its place; the order on the page is another one.
     problems = space.take("rows of tests that did not pass", map(_problems, worse))
     lost = space.take("tests whose worker ended", (_lost(nodeid) for nodeid in run.lost))
-    notes = space.take("notes", (f"- {_sentence(note)}" for note in run.notes))
+    notes = space.take("notes", (f"- **note**: {_sentence(note)}" for note in run.notes))
     reasons = space.take("reasons", _reasons(worse))
     findings = space.take("findings", _findings(rows))
     others = space.take("measurements without a problem", map(_other, better))
@@ -60,7 +60,7 @@ def markdown_within(most: int, run: Run) -> str:
         _folded("Why", reasons),
         _folded(f"Findings ({len(findings)})", findings),
         _folded(f"Without a problem ({len(better)})", _table(_OTHERS, others)),
-        (space.sentence(), place),
+        (*space.sentence(), place),
     )
     return "\n".join(line for part in parts for line in part) + "\n"
 
@@ -83,10 +83,10 @@ class _Space:
                 self._omitted[name] += 1
         return kept
 
-    def sentence(self) -> str:
-        """Return what was left out, in words; empty where nothing was."""
+    def sentence(self) -> list[str]:
+        """Return the lines that say what was left out; none where nothing was."""
         parts = [f"{number} {name}" for name, number in self._omitted.items()]
-        return f"_Left out, because there is no room: {', '.join(parts)}._\n" if parts else ""
+        return [f"_Left out, because there is no room: {', '.join(parts)}._", ""] if parts else []
 
 
 def _size(texts: Iterable[str]) -> int:
@@ -97,10 +97,12 @@ def _is_worse(row: Row) -> bool:
     return row.status in {"failed", "undecided", "warned"} or is_regressed(row)
 
 
-def _sign(rows: Sequence[Row]) -> str:
+def _sign(run: Run, rows: Sequence[Row]) -> str:
+    """Return the sign of the worst of *rows*, which come first."""
     if any(map(is_regressed, rows)):
         return _SIGNS["failed"]
-    return _SIGNS[rows[0].status if rows else "measured"]  # the worst comes first
+    status = rows[0].status if rows else "measured"
+    return _SIGNS["warned" if run.lost and status in {"passed", "measured"} else status]
 
 
 def _problems(row: Row) -> str:
@@ -186,7 +188,7 @@ def _calls(row: Row) -> str:
 
 
 def _code(name: str) -> str:
-    return f"<code>{markdown_text(shorten(name, _LONGEST_NAME))}</code>"
+    return markdown_code(shorten(name, _LONGEST_NAME))
 
 
 def _sentence(text: str) -> str:

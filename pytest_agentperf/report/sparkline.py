@@ -46,6 +46,5 @@ def sparkline(
     most = max(peaks) if high is None else high
     if most <= least:
         return ramp[0] * count
-    # Divided first: the difference of two large numbers may be no finite one.
-    steps = ((peak / most - least / most) / (1 - least / most) * len(ramp) for peak in peaks)
-    return "".join(ramp[min(int(step), len(ramp) - 1)] for step in steps)
+    heights = ((min(max(peak, least), most) - least) / (most - least) for peak in peaks)
+    return "".join(ramp[min(int(height * len(ramp)), len(ramp) - 1)] for height in heights)

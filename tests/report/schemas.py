@@ -13,8 +13,11 @@ GITHUB_BENCHMARK: Final[dict[str, Any]] = {
         "type": "object",
         "required": ["name", "value", "unit"],
         "properties": {
-            **{"name": TEXT, "value": NUMBER, "unit": TEXT},
-            **{"range": TEXT, "extra": TEXT},
+            "name": TEXT,
+            "value": NUMBER,
+            "unit": TEXT,
+            "range": TEXT,
+            "extra": TEXT,
         },
         "additionalProperties": False,
     },
@@ -58,7 +61,7 @@ PYTEST_BENCHMARK: Final[dict[str, Any]] = {
                         "required": [*_STATS, "outliers", "rounds", "iterations"],
                         "properties": {
                             **dict.fromkeys(_STATS, NUMBER),
-                            **dict.fromkeys(("rounds", "iterations"), {"type": "integer"}),
+                            **{key: {"type": "integer"} for key in ("rounds", "iterations")},
                             "outliers": TEXT,
                         },
                     },

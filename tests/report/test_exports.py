@@ -16,7 +16,7 @@ from pytest_agentperf.report.record import PerfRecord
 from pytest_agentperf.report.run import Run
 from pytest_agentperf.report.runfile import run_text
 from tests.report import schemas
-from tests.report.samples import RUN, TIMES, check_golden, measurement, record, verdict
+from tests.report.samples import RUN, TIMES, check_golden, measurement, verdict
 
 FILES = {
     "run.json": run_text,
@@ -121,9 +121,18 @@ def test_pytest_benchmark_has_the_statistics_of_latencies() -> None:
     assert found["fullname"] == "t.py::t"
     assert found["name"] == "t"
     assert found["stats"] == {
-        **{"min": 0.4, "max": 1.25, "mean": 0.55, "stddev": 0.125},
-        **{"q1": 0.45, "median": 0.5, "q3": 0.6, "iqr": pytest.approx(0.15)},
-        **{"ops": pytest.approx(1.8182, abs=1e-4), "rounds": 40, "iterations": 1, "outliers": "-"},
+        "min": 0.4,
+        "max": 1.25,
+        "mean": 0.55,
+        "stddev": 0.125,
+        "q1": 0.45,
+        "median": 0.5,
+        "q3": 0.6,
+        "iqr": pytest.approx(0.15),
+        "ops": pytest.approx(1.8182, abs=1e-4),
+        "rounds": 40,
+        "iterations": 1,
+        "outliers": "-",
     }
 
 

@@ -13,7 +13,6 @@ from pytest_agentperf.report.record import PerfRecord, VerdictRecord
 from pytest_agentperf.report.terminal import summary_lines
 from tests.report.samples import (
     ANYTHING,
-    COUNTS,
     RECORDS,
     RUN,
     TIMES,
@@ -38,6 +37,43 @@ def test_golden_file_that_differs_is_shown_and_the_new_one_left(tmp_path: Path) 
     with pytest.raises(pytest.fail.Exception, match=r"(?s)\n same\n-old\n\+new$"):
         check_golden("a.txt", "same\nnew\n", tmp_path)
     assert (tmp_path / "a.txt.new").read_text(encoding="utf-8") == "same\nnew\n"
+
+
+@pytest.mark.parametrize("name", ["narrow", "ascii"])
+def test_section_of_another_terminal_is_the_golden_one(name: str) -> None:
+    width = 80 if name == "narrow" else None
+    lines = summary_lines(RUN.records, 1, RUN.lost, width=width, is_unicode=name != "ascii")
+    check_golden(f"{name}.txt", "".join(f"{line.text}\n" for line in lines))
+
+
+def test_section_loses_nothing_where_it_is_narrow() -> None:
+    wide, narrow = (
+        [line.text for line in summary_lines(RUN.records, 0, width=width)] for width in (None, 40)
+    )
+    words = [
+        {word.rstrip(",") for line in lines for word in line.split() if set(word) != {"-"}}
+        for lines in (wide, narrow)
+    ]
+    assert words[0] == words[1] | {"test"}
+
+
+@pytest.mark.parametrize(("spare", "is_wide"), [(-1, False), (0, True)])
+def test_section_is_no_wider_than_the_terminal(spare: int, *, is_wide: bool) -> None:
+    records = [record("test_x" * 10, [verdict()])]
+    needed = max(len(line.text) for line in summary_lines(records, 0))
+    lines = summary_lines(records, 0, width=needed + spare)
+    assert max(len(line.text) for line in lines) <= needed + spare
+    assert [line.status for line in lines].count("passed") == (1 if is_wide else 2)
+
+
+def test_spread_shows_a_tail_beside_the_median() -> None:
+    def spread(**times: float) -> str:
+        one = measurement(metrics={**TIMES, **times})
+        return summary_lines([record("t", [], [one])], 0)[2].text.split()[6]
+
+    same = {name: 0.5 for name in TIMES if name not in {"latency_stddev", "latency_mean"}}
+    assert spread(**same) == "▄▄▄▄▄▄▄▄"
+    assert spread(**{**same, "latency_max": 5.0}) == "▄▄▄▄▄▄▄█"
 
 
 def test_lines_have_the_status_that_colours_them() -> None:

@@ -48,6 +48,7 @@ class Reporter:
         self._unused: list[str] = []
         self._places: dict[str, str] = {}
         self._annotations: list[str] = []
+        self._has_run = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record that a report carries."""
@@ -97,11 +98,16 @@ class Reporter:
             verbosity,
             self._crashed,
             width=width,
-            is_unicode=can_show(sys.__stdout__ and sys.__stdout__.encoding),
+            is_unicode=can_show(getattr(sys.__stdout__, "encoding", None)),
         )
         if self._session.gate is not None:
             lines += self._session.gate.lines(verbosity)
         return lines + [Line(f"warning: {sentence}", "warned") for sentence in self._notes()]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Note that tests run, which they do not when they are only listed."""
+        self._has_run = not session.config.option.collectonly
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -109,7 +115,7 @@ class Reporter:
         is_whole = exitstatus in {0, 1} and not (session.shouldstop or session.shouldfail)
         if is_whole and not is_narrowed(session.config):
             self._unused = self._session.acceptances.unused()
-        if self._getpid() != self._pid or exitstatus not in {0, 1}:
+        if not self._has_run or self._getpid() != self._pid or exitstatus not in {0, 1}:
             return
         run = self._run(session.config, int(exitstatus))
         if self._records:

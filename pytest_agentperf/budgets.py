@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
@@ -13,6 +14,7 @@ from pytest_agentperf.body import has_examples
 from pytest_agentperf.core.errors import AgentPerfError, BudgetError, UnknownNameError
 from pytest_agentperf.core.usage import Price
 from pytest_agentperf.judge.acceptance import Acceptances
+from pytest_agentperf.judge.comparison import STANDARD, Rule
 from pytest_agentperf.judge.limits import Layer, Limit, ResolvedLimits, merge_layers, parse_limit
 from pytest_agentperf.judge.verdict import needed_rounds
 from pytest_agentperf.marks import marker_layers
@@ -60,14 +62,15 @@ class Budgets(NamedTuple):
         return self.file.prices(self.environment) if self.file else {}
 
     @property
-    def regression(self) -> dict[str, float]:
-        """What the file states of the rule of the regression gate."""
-        return self.file.regression(self.environment) if self.file else {}
-
-    @property
     def acceptances(self) -> Acceptances:
         """The findings that the user accepts."""
         return Acceptances(self.file.accepted(self.environment) if self.file else ())
+
+    @property
+    def rule(self) -> Rule:
+        """What makes a change a regression."""
+        stated = self.file.regression(self.environment) if self.file else {}
+        return replace(STANDARD, **stated)
 
     def header(self) -> str | None:
         """Return the line that says which budgets hold, None without a file."""

@@ -16,6 +16,7 @@ __all__ = ["GateSettings", "Settings", "add_options", "is_narrowed", "read_setti
 
 _BUDGET = "File with budgets (TOML): pytest --perf-budget budgets.toml"
 _ENV = "Environment of the budget file; 'ci' where $CI is set and the file has it"
+_BASELINE = "Folder with earlier runs, which fail a test that became slower; need not exist"
 _PROFILERS = ("cprofile", "pyinstrument", "memray")
 _STRICT = "Fail where a budget could not be decided or a pattern of the file matches no test"
 
@@ -49,6 +50,9 @@ class GateSettings:
         max_cost: Dollars that it may spend, or None.
         base_python: The interpreter of the base, or None for this one.
         regressions: `fail`, `warn` or `off`.
+        baseline: The folder of the baseline that tests are held against, or None.
+        update_baseline: Whether a session without a failed test becomes part of it.
+        require_baseline: Whether a test fails that it cannot be compared with.
     """
 
     against: str | None
@@ -57,6 +61,9 @@ class GateSettings:
     max_cost: float | None
     base_python: str | None
     regressions: str
+    baseline: Path | None
+    update_baseline: bool
+    require_baseline: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,21 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(flag, metavar=metavar, default=None, help=text)
         parser.addini(name, text, default=default)
     add_report_options(parser)
+    group.addoption("--perf-baseline", metavar="PATH", default=None, help=_BASELINE)
+    group.addoption(
+        "--perf-update-baseline",
+        action="store_true",
+        default=False,
+        help="Add the runs of this session to the baseline, if no test fails",
+    )
+    group.addoption(
+        "--perf-require-baseline",
+        action="store_true",
+        default=False,
+        help="Fail measured tests that the baseline does not know well enough to compare",
+    )
     parser.addini("perf_budget", _BUDGET, default=None)
+    parser.addini("perf_baseline", _BASELINE, default=None)
     parser.addini("perf_env", _ENV, default=None)
     parser.addini("perf_strict", _STRICT, type="bool", default=False)
     parser.addini(
@@ -152,14 +173,9 @@ def add_options(parser: pytest.Parser) -> None:
 
 def read_settings(config: pytest.Config) -> Settings:
     """Return the settings of the session: flag over ini file over default."""
-    flag = config.getoption("perf_budget")
-    written = flag or config.getini("perf_budget") or None
-    base = (
-        config.invocation_params.dir if flag else (config.inipath or config.rootpath / "_").parent
-    )
     strict = config.getoption("perf_strict")
     return Settings(
-        budget=None if written is None else base / written,
+        budget=_path(config, "perf_budget"),
         env=config.getoption("perf_env") or config.getini("perf_env") or None,
         limits=tuple(config.getoption("perf_set") or ()),
         strict=bool(config.getini("perf_strict") if strict is None else strict),
@@ -193,8 +209,25 @@ def _read_gate(config: pytest.Config) -> GateSettings:
         dollars = None if cost is None else parse_quantity(cost, Unit.DOLLARS)
     except ValueError as error:
         raise pytest.UsageError(f"a bound of --perf-against: {error}") from error
-    against = config.getoption("perf_against")
-    return GateSettings(against, pairs and int(pairs), time, dollars, python, mode)
+    return GateSettings(
+        against=config.getoption("perf_against"),
+        pairs=pairs and int(pairs),
+        max_time=time,
+        max_cost=dollars,
+        base_python=python,
+        regressions=mode,
+        baseline=_path(config, "perf_baseline"),
+        update_baseline=bool(config.getoption("perf_update_baseline")),
+        require_baseline=bool(config.getoption("perf_require_baseline")),
+    )
+
+
+def _path(config: pytest.Config, name: str) -> Path | None:
+    """Return the path that flag or ini key *name* gives, each relative to where it is written."""
+    if flag := config.getoption(name):
+        return config.invocation_params.dir / str(flag)
+    written = config.getini(name)
+    return (config.inipath or config.rootpath / "_").parent / written if written else None
 
 
 _NARROWING = (

@@ -4,6 +4,7 @@ PYTEST_DONT_REWRITE
 """
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -108,14 +109,14 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if awake is None or is_over or _is_worker(session.config):
         return
     if any(awake.is_measured(item.nodeid) for item in getattr(session, "items", ())):
-        _open_gate(session.config, awake)
+        _open_gate(session.config, awake, 1)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
     """Do so before xdist starts its workers, which shall know the verdicts."""
     if config.getoption("perf_against"):
-        _open_gate(config, _wake(config))
+        _open_gate(config, _wake(config), len(specs))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -124,7 +125,7 @@ def pytest_configure_node(node: Any) -> None:
     awake = _wake(node.config)
     _register_reporter(node.config, awake)
     node.workerinput["agentperf_narrowed"] = is_narrowed(node.config)
-    node.workerinput["agentperf_gate"] = awake.gate and awake.gate.to_builtin()
+    node.workerinput["agentperf_gate"] = awake.gate.told()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -155,17 +156,26 @@ def _fail_collection(session: pytest.Session, message: str) -> None:
 
 def _wake_if_named(config: pytest.Config) -> None:
     """Wake up where an option asks for it, whatever the tests are."""
-    named = ("perf_budget", "perf_env", "perf_set", "perf_profiler", "perf_report")
-    written = map(config.getini, ("perf_budget", "perf_report"))
+    named = (
+        "perf_budget",
+        "perf_env",
+        "perf_set",
+        "perf_profiler",
+        "perf_baseline",
+        "perf_update_baseline",
+        "perf_require_baseline",
+        "perf_report",
+    )
+    written = map(config.getini, ("perf_budget", "perf_baseline", "perf_report"))
     if any(map(config.getoption, named)) or any(written):
         _wake(config)
 
 
-def _open_gate(config: pytest.Config, session: "PerfSession") -> None:
+def _open_gate(config: pytest.Config, session: "PerfSession", workers: int) -> None:
     if session.settings.gate.against:
         from pytest_agentperf.gate.against import open_gate
 
-        open_gate(config, session)
+        open_gate(config, session, workers)
 
 
 def _wake(config: pytest.Config) -> "PerfSession":

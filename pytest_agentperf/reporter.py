@@ -49,6 +49,7 @@ class Reporter:
         self._places: dict[str, str] = {}
         self._annotations: list[str] = []
         self._has_run = False
+        self._moved: list[Line] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record that a report carries."""
@@ -100,8 +101,8 @@ class Reporter:
             width=width,
             is_unicode=can_show(getattr(sys.__stdout__, "encoding", None)),
         )
-        if self._session.gate is not None:
-            lines += self._session.gate.lines(verbosity)
+        lines += self._session.gate.lines(list(self._records.values()), verbosity)
+        lines += self._moved
         return lines + [Line(f"warning: {sentence}", "warned") for sentence in self._notes()]
 
     @pytest.hookimpl(tryfirst=True)
@@ -117,6 +118,7 @@ class Reporter:
             self._unused = self._session.acceptances.unused()
         if not self._has_run or self._getpid() != self._pid or exitstatus not in {0, 1}:
             return
+        self._move_baseline(session, is_passed=exitstatus == 0)
         run = self._run(session.config, int(exitstatus))
         if self._records:
             self._keep(session.config, run)
@@ -175,3 +177,16 @@ class Reporter:
         except OSError as error:
             where = error.filename or "pytest's cache directory"
             self._broken.append(f"{where}: the run could not be kept: {error.strerror or error}")
+
+    def _move_baseline(self, session: pytest.Session, *, is_passed: bool) -> None:
+        """Add the runs of this session to the baseline, where that is asked for."""
+        from pytest_agentperf.report.terminal import Line
+
+        try:
+            told = self._session.gate.keep(list(self._records.values()), is_passed=is_passed)
+        except (OSError, AgentPerfError) as error:
+            self._moved = [Line(f"the baseline could not be updated: {error}", "failed")]
+            if is_passed:
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            return
+        self._moved = [Line(told)] if told else []

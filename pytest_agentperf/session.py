@@ -14,6 +14,7 @@ import pytest
 from pytest_agentperf.budgets import Budgets, open_budgets
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.measurement import Measurement, join
+from pytest_agentperf.gated import Gate, open_gate
 from pytest_agentperf.judge.verdict import Status, Verdict, judge
 from pytest_agentperf.measure.monitors import Monitors
 from pytest_agentperf.measure.timings import Timings
@@ -21,12 +22,11 @@ from pytest_agentperf.options import Settings, is_narrowed, read_settings
 from pytest_agentperf.profiled import open_profiles
 from pytest_agentperf.recorders import Shared, new_watching
 from pytest_agentperf.report.escape import plain_line, valid_text
-from pytest_agentperf.report.record import PerfRecord, make_record
+from pytest_agentperf.report.record import UNSEEN, PerfRecord, make_record
 from pytest_agentperf.running import RunningTest
 from pytest_agentperf.watched import BLOCKING, asked_parts, watched_setup
 
 if TYPE_CHECKING:
-    from pytest_agentperf.gate.verdicts import GateVerdicts
     from pytest_agentperf.judge.limits import ResolvedLimits
     from pytest_agentperf.measure.cache.door import CacheUse
     from pytest_agentperf.measure.concurrency.door import Watching
@@ -46,8 +46,8 @@ class PerfSession:
         settings: The resolved options.
         budgets: The budgets that hold.
         acceptances: The findings that the user accepts.
+        gate: Holds tests against earlier runs.
         unmatched: Patterns of the budget file that match no test, where that is a mistake.
-        gate: What the comparison with a base came to, or None.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -57,9 +57,9 @@ class PerfSession:
         self._profiles = open_profiles(config, self.settings)
         self._shared = Shared(self.acceptances.cover)
         self.unmatched: list[str] = []
-        self.gate: GateVerdicts | None = _told_verdicts(config)
         workers = getattr(config, "workerinput", {}).get("workercount", 1)
         self._conditions = f"{workers} xdist workers" if workers > 1 else ""
+        self.gate: Gate = open_gate(config, self.settings, self.budgets.rule)
         self._limits: dict[str, ResolvedLimits] = {}
         self._attempts: dict[str, int] = {}
         self._setups: dict[str, Watching] = {}
@@ -181,20 +181,19 @@ class PerfSession:
             running.side.take(running.item, measurements)
         nodeid = running.item.nodeid
         verdicts, ignored = judge(measurements, running.limits, is_complete=raised is None)
-        failures = unawaited
+        failures, gated = unawaited, UNSEEN
         if raised is None:
+            gated = self.gate.see(running.item, measurements, self._limits)
             failures += [*running.recorders.failures(), *self._failures(verdicts)]
-            failures += map(plain_line, self.gate.failures(nodeid)) if self.gate else ()
+            failures += self.gate.failures(nodeid, gated)
         if self._profiles is not None:
             is_failed = raised is not None or bool(failures)
             measurements = self._profiles.settle(measurements, is_failed=is_failed)
         if self.settings.reports.wants_details:
             measurements = running.detailed(measurements)
         self._attempts[nodeid] = attempt = self._attempts.get(nodeid, 0) + 1
-        compared = self.gate.of(nodeid) if self.gate else ()
-        record = make_record(
-            nodeid, measurements, verdicts, ignored + running.dropped, attempt, compared
-        )
+        ignored += running.dropped
+        record = make_record(nodeid, measurements, verdicts, ignored, attempt, gated)
         if raised is None:
             return record, "\n".join(failures)
         _explain_await(raised, running.timings.last_plain)
@@ -211,16 +210,6 @@ class PerfSession:
         if self.settings.strict:
             failing.add(Status.UNDECIDED)
         return [plain_line(v.sentence) for v in verdicts if v.status in failing]
-
-
-def _told_verdicts(config: pytest.Config) -> "GateVerdicts | None":
-    """Return what the controller of xdist told this worker; None in any other process."""
-    told = getattr(config, "workerinput", {}).get("agentperf_gate")
-    if told is None:
-        return None
-    from pytest_agentperf.gate.verdicts import GateVerdicts
-
-    return GateVerdicts.from_builtin(told)
 
 
 def _is_skip(error: BaseException | None) -> bool:
@@ -248,12 +237,11 @@ def junit_properties(record: PerfRecord) -> list[tuple[str, Any]]:
         prefix = f"agentperf.{label}." if label else "agentperf."
         found.append((f"{prefix}calls", measurement.calls))
         found += [(f"{prefix}{name}", float(value)) for name, value in measurement.metrics.items()]
+    for one in record.comparisons:
+        prefix = f"agentperf{valid_text(one.name.removeprefix(record.nodeid)).replace('#', '.', 1)}"
+        found.append((f"{prefix}.regression", one.outcome))
+        if one.ratio is not None:
+            found.append((f"{prefix}.latency_ratio", float(one.ratio)))
     if record.verdicts:
         found.append(("agentperf.verdict", record.verdicts[0].status))
-    for compared in record.comparisons:
-        label = valid_text(compared.name.removeprefix(record.nodeid).removeprefix("#"))
-        prefix = f"agentperf.{label}.against" if label else "agentperf.against"
-        found.append((prefix, compared.outcome))
-        if compared.ratio is not None:
-            found.append((f"{prefix}.ratio", compared.ratio))
     return found

@@ -6,12 +6,14 @@ import shutil
 import sys
 import tempfile
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from pytest_agentperf.core.errors import AgentPerfError
 from pytest_agentperf.report.escape import encodable
 from pytest_agentperf.report.formats import FORMATS, render, write_report
+from pytest_agentperf.report.gate import comparison_lines
 from pytest_agentperf.report.run import Run
 from pytest_agentperf.report.runfile import find_last_run, read_run
 from pytest_agentperf.report.sparkline import can_show
@@ -23,18 +25,20 @@ _COLOURS: Final = {"failed": 31, "undecided": 33, "warned": 33, "passed": 32}
 _RUN: Final = "a saved run; the last one in pytest's cache directory where it is left out"
 
 
-def add_showing_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the commands to *commands*."""
+def add_showing_commands(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", answer: Callable[[str], object]
+) -> None:
+    """Add the commands to *commands*; *answer* takes what they say."""
     show = commands.add_parser("show", help="show the last run as the terminal did")
     show.add_argument("file", metavar="FILE", type=Path, nargs="?", help=_RUN)
     show.add_argument("-v", "--verbose", action="store_true", help="every metric")
-    show.set_defaults(run=_show)
+    show.set_defaults(run=lambda options: answer(_show(options)))
     report = commands.add_parser("report", help="write a saved run in any format")
     report.add_argument("file", metavar="FILE", type=Path, nargs="?", help=_RUN)
     report.add_argument("--format", choices=FORMATS, default="html", help="default: %(default)s")
     report.add_argument("-o", "--output", metavar="PATH", type=Path, help="default: print it")
     report.add_argument("--open", action="store_true", help="open it in a browser")
-    report.set_defaults(run=_report)
+    report.set_defaults(run=lambda options: answer(_report(options)))
 
 
 def _show(options: argparse.Namespace) -> str:
@@ -47,6 +51,9 @@ def _show(options: argparse.Namespace) -> str:
         run.lost,
         width=shutil.get_terminal_size().columns if is_terminal else None,
         is_unicode=can_show(sys.stdout.encoding),
+    )
+    lines += comparison_lines(
+        [one for record in run.records for one in record.comparisons], int(options.verbose)
     )
     lines += [Line(f"warning: {note}", "warned") for note in run.notes]
     is_coloured = is_terminal and not os.environ.get("NO_COLOR")

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from pytest_agentperf.cli import main
+from pytest_agentperf.judge.baseline import Baseline, Entry
+from pytest_agentperf.judge.runs import Count, Run
 from pytest_agentperf.report.record import MeasurementRecord, PerfRecord
-from pytest_agentperf.report.run import Run
+from pytest_agentperf.report.run import Run as WholeRun
 from pytest_agentperf.report.runfile import write_run
 
 
@@ -20,7 +22,7 @@ def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def save_run(path: Path) -> None:
     """Write a run of two tests to *path*."""
     measurement = MeasurementRecord(None, "ask", 5, 0, {"latency_max": 0.1}, {}, [])
-    write_run(path, Run([PerfRecord(f"t.py::{name}", [measurement], [], 0) for name in "ab"]))
+    write_run(path, WholeRun([PerfRecord(f"t.py::{name}", [measurement], [], 0) for name in "ab"]))
 
 
 def cached(folder: Path) -> Path:
@@ -146,6 +148,102 @@ def test_error_of_the_system_without_a_file_is_shown_as_it_is(
     save_run(cached(tmp_path))
     monkeypatch.setattr("pytest_agentperf.cli.write_text", refuse)
     assert refusal(capsys, "init") == "agentperf: disk on fire\n"
+
+
+def keep(test: str, *medians: float, refused: bool = False, environment: str = "CPU") -> None:
+    """Add runs of *test* to a baseline, accepted or *refused* ones."""
+    baseline = Baseline(Path("perf-baseline"), environment)
+    for median in medians:
+        entries = {test: Entry(Run(median, 20), "2026-01-02T03:04:05Z", "a1b2")}
+        baseline.append({} if refused else entries, entries if refused else {})
+
+
+def test_history_shows_every_test_of_every_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    keep("t.py::a", 0.01, 0.02)
+    keep("t.py::b", 0.01, environment="GPU")
+    assert main(["history"]) == 0
+    blocks = {text.splitlines()[0]: text for text in capsys.readouterr().out.split("\n\n")}
+    assert set(blocks) == {"CPU", "GPU"}
+    assert "     2     20 ms  +100 %  ▁█         a1b2       t.py::a" in blocks["CPU"]
+    assert "t.py::b" in blocks["GPU"]
+
+
+def test_history_of_a_test_shows_its_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    keep("t.py::a", 0.01)
+    keep("t.py::a", 0.02, refused=True)
+    keep("t.py::b", 0.01, environment="GPU")
+    assert main(["history", "t.py::a"]) == 0
+    out = capsys.readouterr().out
+    assert "a1b2           20     20 ms  regressed" in out
+    assert "GPU" not in out
+
+
+def test_accept_takes_the_runs_that_regressed(capsys: pytest.CaptureFixture[str]) -> None:
+    keep("t.py::a", *[0.01] * 9)
+    keep("t.py::a", *[0.02] * 5, refused=True)
+    keep("t.py::a", 0.01, environment="GPU")
+    assert main(["accept", "t.py::a"]) == 0
+    assert sorted(capsys.readouterr().out.splitlines()) == [
+        "t.py::a: 5 runs taken over (CPU)",
+        "t.py::a: begins anew, new until there are 5 (GPU)",
+    ]
+    history = Baseline(Path("perf-baseline"), "CPU").history()
+    assert [run.median for run in history["t.py::a"]] == [0.02] * 5
+
+
+@pytest.mark.parametrize("command", [["accept", "t.py::test_b"], ["history", "t.py::test_b"]])
+def test_unknown_test_or_baseline_is_refused(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refusal(capsys, *command, "--baseline", "kept") == (
+        "agentperf: kept: no baseline; pytest --perf-baseline kept --perf-update-baseline begins"
+        " one\n"
+    )
+    keep("t.py::test_a", 0.01)
+    assert refusal(capsys, *command) == (
+        "agentperf: unknown test of perf-baseline 't.py::test_b'; did you mean 't.py::test_a'?\n"
+    )
+
+
+def save_times(name: str, **medians: float) -> None:
+    """Write a run of tests with these medians to *name*."""
+    records = [
+        PerfRecord(
+            test, [], [], 0, runs={test: Run(median, 20, counts={"llm_calls": Count(1, 1, 1)})}
+        )
+        for test, median in medians.items()
+    ]
+    write_run(Path(name), WholeRun(records))
+
+
+def test_compare_exits_with_1_where_a_test_regressed(capsys: pytest.CaptureFixture[str]) -> None:
+    save_times("a.json", same=0.01, slower=0.01)
+    save_times("b.json", same=0.01, slower=0.03)
+    assert main(["compare", "a.json", "b.json"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("regressed: slower: latency median 10 ms → 30 ms, +200 % (95 % CI ")
+    assert "1 pair × 20 calls" in lines[0]
+    assert lines[1].startswith("undecided: same: latency median 10 ms → 10 ms, +0.0 %")
+    assert lines[2] == "against a.json: 1 regressed, 1 undecided"
+    assert main(["compare", "b.json", "a.json"]) == 0
+
+
+def test_compare_names_a_shift_that_all_tests_share(capsys: pytest.CaptureFixture[str]) -> None:
+    names = "abcde"
+    save_times("a.json", **dict.fromkeys(names, 0.010))
+    save_times("b.json", **dict.fromkeys(names, 0.011))
+    assert main(["compare", "a.json", "b.json"]) == 0
+    *_, note, _totals = capsys.readouterr().out.splitlines()
+    assert note == "note: all 5 tests +10 %: machine or a shared dependency"
+
+
+def test_compare_refuses_a_run_without_times(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_run(tmp_path / "a.json")
+    assert refusal(capsys, "compare", "a.json", "a.json") == (
+        "agentperf: a.json: holds no times; it takes a run without --perf-quick\n"
+    )
 
 
 @pytest.mark.parametrize("arguments", [[], ["paint"], ["check", "a", "b"]])

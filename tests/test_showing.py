@@ -103,7 +103,12 @@ def test_report_opens_a_file_in_a_browser(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], output: list[str]
 ) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or True)
+
+    def browse(url: str) -> bool:
+        opened.append(url)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", browse)
     told = out(capsys, "report", "--format", "markdown", "--open", *output).strip()
     assert opened == [Path(told).resolve().as_uri()]
     assert Path(told).read_text(encoding="utf-8") == render(RUN, "markdown")

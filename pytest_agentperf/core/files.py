@@ -1,5 +1,6 @@
 """Files: read with a bound, written whole or not at all."""
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -35,13 +36,17 @@ def write_text(path: Path, text: str) -> None:
     """Replace the content of *path* by *text*, so that a reader sees the old or the new one whole.
 
     Raises:
-        OSError: It cannot be written; the old content is still there.
+        OSError: It cannot be written, or is larger than `read_text` takes; the old content is
+            still there.
     """
+    content = text.encode()
+    if len(content) > _LARGEST:
+        raise OSError(errno.EFBIG, "larger than the 50 MB that could be read back", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         with unfinished.open("wb") as file:
-            file.write(text.encode())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)

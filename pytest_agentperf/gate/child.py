@@ -1,5 +1,6 @@
 """One side of a pair: pytest in a process of its own, on the head or on the base."""
 
+import functools
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,11 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from pytest_agentperf.gate import SIDE_VARIABLE
+from pytest_agentperf.gate.duet import RunSide
 from pytest_agentperf.gate.errors import BrokenGateError
 from pytest_agentperf.gate.job import Job, SideReport, read_report, write_job
 from pytest_agentperf.report.escape import plain_line
 
-__all__ = ["Command", "move_text", "paths_on_base", "run_side"]
+__all__ = ["Command", "move_text", "paths_on_base", "run_on", "run_side", "without_paths"]
 
 _MEASURED: Final = {0, 1, 5}  # passed, a test failed, no test was left
 _SHOWN_LINES: Final = 40
@@ -83,6 +85,17 @@ def run_side(
     return found
 
 
+def run_on(command: Command | None, scratch: Path, *, wants_cost: bool) -> RunSide:
+    """Return what runs *command*, or a side that has none of the tests where it is None."""
+    if command is None:
+        return _run_nothing
+    return functools.partial(run_side, command, scratch, wants_cost=wants_cost)
+
+
+def _run_nothing(seed: int, *, is_probe: bool, only: tuple[str, ...] | None) -> SideReport:  # noqa: ARG001
+    return SideReport({})
+
+
 def _run(command: Command, environment: Mapping[str, str], output: Path) -> int:
     """Run *command* to its end and return its status; it ends with this process's patience."""
     try:
@@ -130,6 +143,16 @@ def _broken(command: Command, what: str, output: Path) -> BrokenGateError:
 def move_text(text: str, top: Path, place: Path) -> str:
     """Return *text* with every absolute path in the folder *top* moved to *place*."""
     return re.sub(rf"{re.escape(str(top))}(?=$|[/\\:])", lambda _: str(place), text)
+
+
+def without_paths(arguments: Iterable[str], paths: Iterable[str]) -> list[str]:
+    """Return the *arguments* of pytest without *paths*, those that name tests."""
+    known, kept, previous = set(paths), [], ""
+    for argument in arguments:
+        if argument not in known or previous in _EXPRESSIONS:
+            kept.append(argument)
+        previous = argument
+    return kept
 
 
 def paths_on_base(

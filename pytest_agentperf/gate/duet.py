@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.units import Unit, format_quantity
-from pytest_agentperf.gate.errors import BrokenGateError
+from pytest_agentperf.gate.errors import BeyondBoundsError
 from pytest_agentperf.gate.job import SideReport
 from pytest_agentperf.gate.pairing import (
     LEAST_PAIRS,
@@ -75,8 +75,10 @@ class Duet:
         say: Tells the user something at once.
         clock: The clock.
         rule: What makes a change a regression.
+        tests: See `judge_pairs`.
 
     Attributes:
+        dollars: What its calls cost so far, as far as that is known.
         notes: What weakens the verdicts, in sentences.
     """
 
@@ -87,11 +89,12 @@ class Duet:
         say: Callable[[str], None],
         clock: Clock,
         rule: Rule = STANDARD,
+        tests: int | None = None,
     ) -> None:
-        self._sides, self._bounds, self._rule = sides, bounds, rule
+        self._sides, self._bounds, self._rule, self._tests = sides, bounds, rule, tests
         self._say, self._clock = say, clock
         self._began = clock()
-        self._dollars = 0.0
+        self.dollars = 0.0
         self._pairs: list[Pair] = []
         self.notes: list[str] = []
 
@@ -104,7 +107,8 @@ class Duet:
         """Return what the gate says about all tests.
 
         Raises:
-            BrokenGateError: A side could not measure, or the bounds do not allow two pairs.
+            BrokenGateError: A side could not measure.
+            BeyondBoundsError: The bounds do not allow two pairs.
         """
         probe = self._probe()
         seconds = self._clock() - self._began
@@ -116,7 +120,7 @@ class Duet:
             if verdicts is None:
                 self._announce(names, plan, cost)
             is_whole = self._make(pairs, waiting, cost)
-            look = judge_pairs(probe, self._pairs, self._rule, len(plan))
+            look = judge_pairs(probe, self._pairs, self._rule, len(plan), self._tests)
             verdicts = verdicts.followed_by(look) if verdicts else look
             waiting = tuple(name for name in names if name in verdicts.open_tests)
             if not (is_whole and waiting):
@@ -128,7 +132,7 @@ class Duet:
         named = tuple(dict.fromkeys((*map(nodeid_of, head.runs), *head.unmeasured)))
         base = self._sides.base(0, is_probe=True, only=named if self._sides.are_named else None)
         probe = Pair(base, head)
-        self._dollars += dollars_of(probe)
+        self.dollars += dollars_of(probe)
         unpriced = {*base.unpriced, *head.unpriced}
         if self._bounds.max_cost is not None and unpriced:
             self.notes.append(
@@ -151,7 +155,7 @@ class Duet:
     def _refuse_beyond(self, cost: PairCost) -> None:
         bound = self._exceeded(cost, LEAST_PAIRS)
         if bound:
-            raise BrokenGateError(
+            raise BeyondBoundsError(
                 f"--perf-against: {LEAST_PAIRS} pairs, the fewest that tell anything, take"
                 f" {describe_cost(cost, LEAST_PAIRS)}, which is beyond {bound}; raise it, or select"
                 " fewer tests"
@@ -162,7 +166,7 @@ class Duet:
         bounds = self._bounds
         if self._clock() - self._began + pairs * cost.seconds > bounds.max_time:
             return f"--perf-max-time {format_quantity(bounds.max_time, Unit.SECONDS)}"
-        if bounds.max_cost is not None and self._dollars + pairs * cost.dollars > bounds.max_cost:
+        if bounds.max_cost is not None and self.dollars + pairs * cost.dollars > bounds.max_cost:
             return f"--perf-max-cost {format_quantity(bounds.max_cost, Unit.DOLLARS)}"
         return ""
 
@@ -190,7 +194,7 @@ class Duet:
             reports[side] = run(seed, is_probe=False, only=only)
         pair = Pair(**reports)
         self._pairs.append(pair)
-        self._dollars += dollars_of(pair)
+        self.dollars += dollars_of(pair)
 
     def _say_progress(self, pairs: int, cost: PairCost) -> None:
         left = format_quantity((pairs - self.pairs) * cost.seconds, Unit.SECONDS, 2)

@@ -24,19 +24,20 @@ def environment_key(workers: int, options: Iterable[str] = ()) -> str:
     """Return where a run happens, in words; runs with another key are not compared with it.
 
     Args:
-        workers: Workers of xdist that share the machine; 0 without xdist.
-        options: What else changes what is measured, such as the name of a profiler.
+        workers: Processes of xdist that run tests side by side; 1 without it.
+        options: What else changes how calls are measured.
     """
-    parts = [*_machine(), _event_loop(), f"{workers} xdist workers", *sorted(options)]
-    return "; ".join(parts)
+    beside = f"{workers} worker{'s' * (workers != 1)}"
+    return ", ".join(filter(None, (*_machine(), _event_loop(), _tracer(), beside, *options)))
 
 
 @functools.cache
 def _machine() -> tuple[str, ...]:
     return (
-        f"{_cpu_model()} × {os.cpu_count() or 1}",
+        _cpu_model(),
+        f"{_cores()} cores",
         f"{platform.system()} {platform.machine()}",
-        sys.implementation.cache_tag or platform.python_version(),
+        f"{platform.python_implementation()} {'.'.join(platform.python_version_tuple()[:2])}",
     )
 
 
@@ -46,8 +47,15 @@ def _cpu_model() -> str:
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
         lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
+    models = (line.partition(":")[2] for line in lines if line.startswith("model name"))
+    name = next(models, "") or platform.processor() or platform.machine() or "unknown CPU"
+    return " ".join(name.split())
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not everywhere
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _event_loop() -> str:
@@ -55,6 +63,13 @@ def _event_loop() -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # policies end with Python 3.16
         return type(asyncio.get_event_loop_policy()).__module__.partition(".")[0]
+
+
+def _tracer() -> str:
+    """Return what slows every line of Python down; empty where nothing does."""
+    monitoring = getattr(sys, "monitoring", None)
+    is_watched = monitoring and monitoring.get_tool(monitoring.COVERAGE_ID)
+    return "traced" if sys.gettrace() or is_watched else ""
 
 
 def body_hash(item: Any) -> str:
@@ -85,7 +100,7 @@ def _normalised(function: object) -> str:
     try:
         source = textwrap.dedent(inspect.getsource(function))  # type: ignore[arg-type]
         tree = ast.parse(source)
-    except (OSError, TypeError, SyntaxError):  # a builtin, no code at all, half an expression
+    except (OSError, TypeError, ValueError, SyntaxError):  # a builtin, no code, half an expression
         return ""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

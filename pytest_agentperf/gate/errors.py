@@ -2,8 +2,12 @@
 
 from pytest_agentperf.core.errors import AgentPerfError
 
-__all__ = ["BrokenGateError"]
+__all__ = ["BeyondBoundsError", "BrokenGateError"]
 
 
 class BrokenGateError(AgentPerfError, RuntimeError):
     """The evidence of the regression gate could not be collected."""
+
+
+class BeyondBoundsError(BrokenGateError):
+    """What the user allows is not enough to collect any."""

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pytest_agentperf.core.files import read_text, write_text
-from pytest_agentperf.gate.runs_of import read_run, run_content
 from pytest_agentperf.judge.runs import Run
+from pytest_agentperf.judge.storedrun import run_from_builtin, run_to_builtin
 
 __all__ = ["Job", "SideReport", "read_job", "read_report", "write_job", "write_report"]
 
@@ -65,7 +65,7 @@ def read_job(path: Path) -> Job:
 def write_report(path: Path, report: SideReport) -> None:
     """Write *report* to *path*."""
     content = {
-        "runs": {name: run_content(run) for name, run in report.runs.items()},
+        "runs": {name: run_to_builtin(run) for name, run in report.runs.items()},
         "planned": dict(report.planned),
         "unmeasured": dict(report.unmeasured),
         "unpriced": list(report.unpriced),
@@ -85,7 +85,7 @@ def read_report(path: Path) -> SideReport:
     """
     content = json.loads(read_text(path))
     return SideReport(
-        runs={name: read_run(run) for name, run in content["runs"].items()},
+        runs={name: run_from_builtin(run) for name, run in content["runs"].items()},
         planned={name: int(calls) for name, calls in content["planned"].items()},
         unmeasured={name: str(why) for name, why in content["unmeasured"].items()},
         unpriced=tuple(map(str, content["unpriced"])),

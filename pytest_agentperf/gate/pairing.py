@@ -88,7 +88,9 @@ def describe_cost(cost: PairCost, pairs: int) -> str:
     return f"{cost.calls * pairs} calls, about {time}{money}"
 
 
-def judge_pairs(probe: Pair, pairs: Sequence[Pair], rule: Rule, looks: int) -> SuiteComparison:
+def judge_pairs(
+    probe: Pair, pairs: Sequence[Pair], rule: Rule, looks: int, tests: int | None = None
+) -> SuiteComparison:
     """Return what the gate says about every test that either side of *probe* has.
 
     Args:
@@ -96,12 +98,13 @@ def judge_pairs(probe: Pair, pairs: Sequence[Pair], rule: Rule, looks: int) -> S
         pairs: The evidence, oldest first.
         rule: What makes a change a regression.
         looks: How often the evidence is looked at.
+        tests: Of how many tests these are the suspicious ones; None: they are all.
     """
     excluded = dict(_excluded(probe, pairs))
     names = [name for name in {**probe.head.runs, **probe.base.runs} if name not in excluded]
     sides = zip(*(_paired(name, probe, pairs) for name in names), strict=True)
     base, head = (dict(zip(names, side, strict=True)) for side in sides) if names else ({}, {})
-    judged = compare_duet(base, head, rule, looks=looks)
+    judged = compare_duet(base, head, rule, looks=looks, tests=tests)
     others = (
         Comparison(name, Outcome.NOT_COMPARABLE, f"not comparable: {why}")
         for name, why in excluded.items()

@@ -1,7 +1,7 @@
 """From measurements to runs: what one process saw of a test, as the gate's judge takes it."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import QUANTITIES
@@ -9,8 +9,9 @@ from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.core.units import Unit
 from pytest_agentperf.judge.node_ids import split_label
 from pytest_agentperf.judge.runs import Count, Run
+from pytest_agentperf.judge.storedrun import evenly_ranked
 
-__all__ = ["nodeid_of", "read_run", "run_content", "runs_of"]
+__all__ = ["nodeid_of", "runs_of"]
 
 _LATENCIES: Final = 200
 _COUNTED: Final = frozenset({Unit.COUNT, Unit.DOLLARS})
@@ -25,7 +26,7 @@ def runs_of(
         nodeid: The test.
         measurements: What one process recorded of it; those without a latency are left out.
         environment: See `environment_key`.
-        body: See `body_hash`.
+        body: See `body_hash`. What watched the calls goes into it too: it costs time.
     """
     runs = {}
     for measurement in measurements:
@@ -39,7 +40,7 @@ def runs_of(
             latencies=_ranked(latency),
             counts=_counts(measurement),
             environment=environment,
-            body=body,
+            body="+".join((body, *measurement.monitors)),
         )
     return runs
 
@@ -51,9 +52,7 @@ def nodeid_of(name: str) -> str:
 
 def _ranked(latency: Sample) -> tuple[float, ...]:
     """Return the values of *latency* in order, or of many those of evenly spaced ranks."""
-    last, shown = latency.count - 1, min(latency.count, _LATENCIES)
-    ranks = (1 + round(i * last / max(shown - 1, 1)) for i in range(shown))
-    return tuple(map(latency.ordered, ranks))
+    return evenly_ranked(lambda rank: latency.ordered(rank + 1), latency.count, _LATENCIES)
 
 
 def _counts(measurement: Measurement) -> dict[str, Count]:
@@ -69,33 +68,3 @@ def _counts(measurement: Measurement) -> dict[str, Count]:
         if QUANTITIES[name].unit is Unit.COUNT
     }
     return {**once, **per_call}
-
-
-def run_content(run: Run) -> dict[str, Any]:
-    """Return *run* as builtin types, for JSON."""
-    return {
-        "median": run.median,
-        "calls": run.calls,
-        "latencies": list(run.latencies),
-        "counts": {name: list(count) for name, count in run.counts.items()},
-        "environment": run.environment,
-        "body": run.body,
-    }
-
-
-def read_run(content: Mapping[str, Any]) -> Run:
-    """Return the run that `run_content` made *content* from.
-
-    Raises:
-        KeyError: A field is missing.
-        TypeError: A field is of another type.
-        ValueError: A number is none.
-    """
-    return Run(
-        median=float(content["median"]),
-        calls=int(content["calls"]),
-        latencies=tuple(map(float, content["latencies"])),
-        counts={name: Count(*map(float, count)) for name, count in content["counts"].items()},
-        environment=str(content["environment"]),
-        body=str(content["body"]),
-    )

@@ -43,6 +43,9 @@ _SWITCHED_OFF: Final = {
     "perf_quick": False,
     "perf_strict": False,
     "perf_against": None,
+    "perf_baseline": None,
+    "perf_update_baseline": False,
+    "perf_require_baseline": False,
 }
 
 
@@ -90,7 +93,7 @@ class Side:
 
     def take(self, item: pytest.Item, measurements: Sequence[Measurement]) -> None:
         """Keep the *measurements* of *item*, which ran to its end."""
-        self._runs.update(runs_of(item.nodeid, measurements, environment_key(0), body_hash(item)))
+        self._runs.update(runs_of(item.nodeid, measurements, environment_key(1), body_hash(item)))
         if any(_COST in measurement.unknown for measurement in measurements):
             self._unpriced.append(item.nodeid)
 

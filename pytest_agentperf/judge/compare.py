@@ -28,7 +28,7 @@ from pytest_agentperf.judge.runs import Run, Suite
 from pytest_agentperf.judge.sentences import describe_change, describe_common, describe_obstacle
 from pytest_agentperf.judge.shift import Shift
 
-__all__ = ["compare_duet", "compare_history", "history_priors"]
+__all__ = ["compare_duet", "compare_history", "find_common", "history_priors"]
 
 _LEAST_COMMON: Final = 5
 _MOST_TESTS: Final = 0.9
@@ -45,7 +45,13 @@ class Chances(NamedTuple):
 
 
 def compare_duet(
-    base: Suite, head: Suite, rule: Rule = STANDARD, *, looks: int = 1
+    base: Suite,
+    head: Suite,
+    rule: Rule = STANDARD,
+    *,
+    looks: int = 1,
+    tests: int | None = None,
+    priors: Priors | None = None,
 ) -> SuiteComparison:
     """Compare two sides that ran in alternation on one machine.
 
@@ -56,20 +62,26 @@ def compare_duet(
         looks: How often this comparison may be made, with more pairs for what is still flagged;
             the chance of a false alarm is shared among them (Bonferroni). `followed_by` joins
             a look to the one before.
+        tests: Of how many tests these are the suspicious ones, among all of which the chance of a
+            false alarm is shared (Bonferroni); by default all of them are here (Holm).
+        priors: What is known of the variances beforehand; by default what the tests share. With
+            them a single pair can be judged.
 
     Raises:
         ValueError: A test has fewer runs on one side than on the other, or one pair only.
     """
+    least = 1 if priors else _LEAST_PAIRS
     obstacles = {
-        name: _duet_obstacle(name, base.get(name, ()), head.get(name, ()))
+        name: _duet_obstacle(name, base.get(name, ()), head.get(name, ()), least)
         for name in {**head, **base}
     }
     paired = {name: of_pairs(base[name], head[name]) for name in obstacles if not obstacles[name]}
-    priors = fit_priors(paired.values())
+    priors = priors or fit_priors(paired.values())
     found = {name: one.shrunk(priors) for name, one in paired.items()}
-    chances = _holm([_chances(one) for one in found.values()])
+    alone = [_chances(one) for one in found.values()]
+    chances = [_bonferroni(one, tests) for one in alone] if tests else _holm(alone)
     judged = {
-        name: _judge(name, one, adjusted, rule, len(found), looks)
+        name: _judge(name, one, adjusted, rule, tests or len(found), looks)
         for (name, one), adjusted in zip(found.items(), chances, strict=True)
     }
     return _gather(obstacles, judged, found.values(), rule)
@@ -122,14 +134,16 @@ def _alike(history: Sequence[Run], run: Run) -> list[Run]:
     return [known for known in history if (known.environment, known.body) == key]
 
 
-def _duet_obstacle(name: str, base: Sequence[Run], head: Sequence[Run]) -> Outcome | None:
+def _duet_obstacle(
+    name: str, base: Sequence[Run], head: Sequence[Run], least: int
+) -> Outcome | None:
     """Return why the two sides cannot be compared, or None where they can."""
     if not base or not head:
         return Outcome.GONE if base else Outcome.NEW
-    if len(base) != len(head) or len(base) < _LEAST_PAIRS:
+    if len(base) != len(head) or len(base) < least:
         raise ValueError(
             f"duet of {name}: got {len(base)} runs of the base and {len(head)} of the head;"
-            f" expected pairs, {_LEAST_PAIRS} at least; leave out what has no partner"
+            f" expected pairs, {least} at least; leave out what has no partner"
         )
     if len({run.environment for run in (*base, *head)}) > 1:
         return Outcome.OTHER_ENVIRONMENT
@@ -269,11 +283,16 @@ def _gather(
             tests.append(Comparison(name, obstacle, describe_obstacle(obstacle, count)))
         else:
             tests.append(judged[name])
-    return SuiteComparison(tuple(tests), _find_common([one.latency.mean for one in found], rule))
+    return SuiteComparison(tuple(tests), find_common([one.latency.mean for one in found], rule))
 
 
-def _find_common(shifts: Sequence[float], rule: Rule) -> CommonShift | None:
-    """Return the shift that nine of ten tests share by half at least, where it is no trifle."""
+def find_common(shifts: Sequence[float], rule: Rule) -> CommonShift | None:
+    """Return what nine of ten tests share by half at least, where it is no trifle.
+
+    Args:
+        shifts: Of each test, in logarithms.
+        rule: Its flags say what is one.
+    """
     if len(shifts) < _LEAST_COMMON:
         return None
     middle = median(shifts)

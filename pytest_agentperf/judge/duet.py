@@ -30,10 +30,10 @@ def compare_pairs(base: Sequence[float], head: Sequence[float]) -> Shift:
 
     Args:
         base: One value per run, on an additive scale such as the logarithm of its median.
-        head: As many, of the runs beside those of the base; two at least.
+        head: As many, of the runs beside those of the base. A single pair knows nothing of its
+            variance, which is 0 then, without a degree of freedom.
     """
     differences = [after - before for before, after in zip(base, head, strict=True)]
     pairs = len(differences)
-    return Shift(
-        mean_of(differences), variance_of(differences), float(pairs - 1), 1 / math.sqrt(pairs)
-    )
+    variance = variance_of(differences) if pairs > 1 else 0.0
+    return Shift(mean_of(differences), variance, float(pairs - 1), 1 / math.sqrt(pairs))

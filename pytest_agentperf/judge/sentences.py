@@ -53,7 +53,11 @@ def describe_change(
 
 def _of_latency(change: LatencyChange, *, is_duet: bool) -> str:
     low, high = change.interval
-    runs = f"{change.runs} pairs" if is_duet else f"{change.runs} earlier runs"
+    runs = (
+        f"{change.runs} pair{'s' * (change.runs != 1)}"
+        if is_duet
+        else f"{change.runs} earlier runs"
+    )
     beside = " beside the reference workload" if change.is_beside_reference else ""
     return (
         f"latency median {format_quantity(change.base, Unit.SECONDS)}"

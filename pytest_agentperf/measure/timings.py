@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.effort import Effort
+from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.usage import Price
 from pytest_agentperf.measure.call import CallContext, RunningCall
@@ -187,6 +188,8 @@ class Timings:
     def close(self) -> list[str]:
         """Undo the patches; return a sentence for each call that nobody awaited to its end."""
         self.patches.undo()
+        # They belong to who holds this, and such a circle would wait for the garbage collector.
+        self._plan = self._passes = _refuse
         sentences = []
         for trial in self._unfinished:
             if not trial.is_awaited:
@@ -202,6 +205,10 @@ class Timings:
                 )
         self._unfinished = {}
         return sentences
+
+
+def _refuse(*_: object) -> Any:
+    raise UsageError("perf_timer was used after the end of its test; await it inside the test")
 
 
 def name_of(func: object) -> str:

@@ -4,28 +4,34 @@ Builtin types cross from an xdist worker to its controller and into JSON; anythi
 the session of xdist (execnet refuses it).
 """
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from types import NoneType
 from typing import Any, Final
 
 from pytest_agentperf.core.detail import Detail
-from pytest_agentperf.core.errors import EmptySampleError, FileFormatError
+from pytest_agentperf.core.errors import EmptySampleError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import QUANTITIES, find_metric
+from pytest_agentperf.judge.comparison import Comparison
+from pytest_agentperf.judge.runs import Run
+from pytest_agentperf.judge.storedrun import run_from_builtin
 from pytest_agentperf.judge.verdict import Verdict
 from pytest_agentperf.report.detail import DETAIL_KINDS, detail_from_builtin
 from pytest_agentperf.report.escape import valid_text
+from pytest_agentperf.report.fields import read_fields
 
 __all__ = [
+    "UNSEEN",
     "ComparisonRecord",
     "CurveRecord",
+    "Gated",
     "MeasurementRecord",
     "PerfRecord",
     "VerdictRecord",
     "make_record",
+    "record_comparison",
 ]
 
 _STATISTICS: Final = ("min", "mean", "max", "stddev", "p25", "p50", "p75", "p90", "p95", "p99")
@@ -62,31 +68,56 @@ class VerdictRecord:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRecord:
-    """What the regression gate said about one measurement.
+    """What the regression gate says about one measurement.
 
     Attributes:
         name: The test, with `#label` where the measurement has one.
-        outcome: `regressed`, `undecided`, `unchanged`, `faster`, `new`, `not comparable`, …
+        outcome: `regressed`, `undecided`, `new` and so on.
         sentence: All of it in words.
-        ratio: Median latency over that of the base, or None where nothing was compared.
-        low: Lower end of the interval that holds the true ratio with 95 % confidence, or None.
-        high: Its upper end, or None.
-        p: The chance of such a change without a cause, or None.
-        pairs: Pairs of runs that were compared.
+        against: What it was compared with, as in ``"base main@a1b2c3d"``.
+        base: Median latency of that in seconds; None where nothing was compared.
+        head: Median latency of this side, likewise.
+        ratio: Of both, after what the machine explains.
+        low: Lower end of the interval that holds the true ratio with 95 % confidence.
+        high: Its upper end.
+        p: The chance of such a change without a cause.
+        pairs: Pairs of a duet, or earlier runs, that were compared.
     """
 
     name: str
     outcome: str
     sentence: str
-    ratio: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    pairs: int
+    against: str
+    base: float | None = None
+    head: float | None = None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    pairs: int = 0
 
     def to_builtin(self) -> dict[str, Any]:
         """Return it as a dict of strings and numbers of exactly those types."""
         return _builtin_fields(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """What the regression gate took from the measurements of one test, and what it says.
+
+    Attributes:
+        runs: What it keeps of the measurements, by name.
+        comparisons: What it says about them, where there is something to hold them against.
+        broken: Why it could say nothing although it should have; empty where it could.
+    """
+
+    runs: Mapping[str, Run] = field(default_factory=dict)
+    comparisons: Sequence[ComparisonRecord] = ()
+    broken: str = ""
+
+
+UNSEEN: Final = Gated()
+"""A test that the gate did not look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +178,8 @@ class PerfRecord:
         verdicts: Worst first.
         not_applicable: Limits for every test, on what this one does not record.
         attempt: 1, more where the test was run again.
-        comparisons: What the regression gate said about its measurements.
+        runs: What the regression gate keeps of the measurements, by name.
+        comparisons: What it says about them.
     """
 
     nodeid: str
@@ -155,18 +187,12 @@ class PerfRecord:
     verdicts: Sequence[VerdictRecord]
     not_applicable: int
     attempt: int = 1
+    runs: Mapping[str, Run] = field(default_factory=dict)
     comparisons: Sequence[ComparisonRecord] = field(default_factory=list)
 
     def to_builtin(self) -> dict[str, Any]:
         """Return it as dicts, lists, strings and numbers of exactly those types."""
-        return {
-            "nodeid": valid_text(self.nodeid),
-            "measurements": [_builtin_fields(one) for one in self.measurements],
-            "verdicts": [_builtin_fields(one) for one in self.verdicts],
-            "not_applicable": int(self.not_applicable),
-            "attempt": int(self.attempt),
-            "comparisons": [_builtin_fields(one) for one in self.comparisons],
-        }
+        return _builtin_fields(self)
 
     @classmethod
     def from_builtin(cls, content: object) -> "PerfRecord":
@@ -175,23 +201,24 @@ class PerfRecord:
         Raises:
             FileFormatError: *content* is nothing of the kind.
         """
-        top = _fields(cls, content)
+        top = read_fields(cls, content)
         return cls(
             nodeid=top["nodeid"],
             measurements=[_read_measurement(one) for one in top["measurements"]],
-            verdicts=[VerdictRecord(**_fields(VerdictRecord, one)) for one in top["verdicts"]],
+            verdicts=[VerdictRecord(**read_fields(VerdictRecord, one)) for one in top["verdicts"]],
             not_applicable=top["not_applicable"],
             attempt=top["attempt"],
+            runs={name: run_from_builtin(run) for name, run in top["runs"].items()},
             comparisons=[
-                ComparisonRecord(**_fields(ComparisonRecord, one)) for one in top["comparisons"]
+                ComparisonRecord(**read_fields(ComparisonRecord, one)) for one in top["comparisons"]
             ],
         )
 
 
 def _read_measurement(content: object) -> MeasurementRecord:
-    one = _fields(MeasurementRecord, content)
+    one = read_fields(MeasurementRecord, content)
     curves = {
-        name: CurveRecord(**_fields(CurveRecord, each)) for name, each in one["curves"].items()
+        name: CurveRecord(**read_fields(CurveRecord, each)) for name, each in one["curves"].items()
     }
     detail = None if one["detail"] is None else detail_from_builtin(one["detail"])
     return MeasurementRecord(**{**one, "curves": curves, "detail": detail})
@@ -203,7 +230,7 @@ def make_record(
     verdicts: Sequence[Verdict],
     not_applicable: int,
     attempt: int = 1,
-    comparisons: Sequence[ComparisonRecord] = (),
+    gated: Gated = UNSEEN,
 ) -> PerfRecord:
     """Return the record of a test."""
     return PerfRecord(
@@ -226,7 +253,30 @@ def make_record(
         ],
         not_applicable=not_applicable,
         attempt=attempt,
-        comparisons=list(comparisons),
+        runs=dict(gated.runs),
+        comparisons=list(gated.comparisons),
+    )
+
+
+def record_comparison(comparison: Comparison, against: str) -> ComparisonRecord:
+    """Return the record of *comparison* with *against*."""
+    name, outcome, sentence = comparison.name, comparison.outcome.value, comparison.sentence
+    latency = comparison.latency
+    if latency is None:
+        return ComparisonRecord(name, outcome, sentence, against)
+    low, high = latency.interval
+    return ComparisonRecord(
+        name,
+        outcome,
+        sentence,
+        against,
+        base=latency.base,
+        head=latency.head,
+        ratio=latency.ratio,
+        low=low,
+        high=high,
+        p=latency.p,
+        pairs=latency.runs,
     )
 
 
@@ -287,106 +337,12 @@ def _builtin(value: Any) -> Any:
 _NAMES: Final[Mapping[type, tuple[str, ...]]] = {
     kind: tuple(field.name for field in fields(kind))
     for kind in (
-        *(ComparisonRecord, CurveRecord, MeasurementRecord, PerfRecord, VerdictRecord),
+        ComparisonRecord,
+        CurveRecord,
+        MeasurementRecord,
+        PerfRecord,
+        Run,
+        VerdictRecord,
         *DETAIL_KINDS,
     )
 }
-
-
-def _is_number(value: object) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    # Compared, not asked for finiteness: an integer of JSON may be too large for a float.
-    return abs(value) <= sys.float_info.max
-
-
-def _is_mapping(check: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: (
-        isinstance(value, dict) and all(isinstance(k, str) and check(v) for k, v in value.items())
-    )
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
-
-
-def _is_list_of_texts(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _is_dict(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_list_of_points(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(point, list) and len(point) == 2 and all(map(_is_number, point))  # noqa: PLR2004
-        for point in value
-    )
-
-
-def _is_optional(check: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: value is None or check(value)
-
-
-_CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
-    "nodeid": _is_text,
-    "status": _is_text,
-    "metric": _is_text,
-    "source": _is_text,
-    "sentence": _is_text,
-    "subject": _is_text,
-    "label": _is_optional(_is_text),
-    "value": _is_optional(_is_number),
-    "limit": _is_optional(_is_number),
-    "warn": _is_optional(_is_number),
-    "calls": _is_count,
-    "errors": _is_count,
-    "attempt": _is_count,
-    "not_applicable": _is_count,
-    "metrics": _is_mapping(_is_number),
-    "unknown": _is_mapping(_is_text),
-    "notes": _is_list_of_texts,
-    "findings": _is_list_of_texts,
-    "monitors": _is_list_of_texts,
-    "curves": _is_dict,
-    "profiles": _is_mapping(_is_text),
-    "detail": _is_optional(_is_dict),
-    "axis": _is_text,
-    "unit": _is_text,
-    "points": _is_list_of_points,
-    "measurements": _is_list,
-    "verdicts": _is_list,
-    "comparisons": _is_list,
-    "name": _is_text,
-    "outcome": _is_text,
-    "ratio": _is_optional(_is_number),
-    "low": _is_optional(_is_number),
-    "high": _is_optional(_is_number),
-    "p": _is_optional(_is_number),
-    "pairs": _is_count,
-}
-
-
-def _fields(kind: type, content: object) -> dict[str, Any]:
-    """Return the fields of *kind* in *content*, each of which must be of its type."""
-    names = _NAMES[kind]
-    if not isinstance(content, dict):
-        raise FileFormatError(
-            f"a record is {content!r:.60}; expected an object with {', '.join(names)}"
-        )
-    for name in names:
-        if name not in content or not _CHECKS[name](content[name]):
-            found = repr(content[name])[:60] if name in content else "nothing"
-            raise FileFormatError(
-                f"field {name!r} of a record is {found}; it was not written by this plugin"
-            )
-    return {name: content[name] for name in names}

@@ -1,13 +1,14 @@
 """The run: all that one session of pytest measured, as every report reads it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pytest_agentperf.core.errors import FileFormatError
 from pytest_agentperf.core.metrics import find_metric
 from pytest_agentperf.report.escape import valid_text
+from pytest_agentperf.report.fields import read_fields
 from pytest_agentperf.report.record import (
     ComparisonRecord,
     MeasurementRecord,
@@ -106,21 +107,12 @@ class Run:
         Raises:
             FileFormatError: *content* is nothing of the kind.
         """
-        tests = content.get("tests")
-        if not isinstance(tests, list):
+        if not isinstance(content.get("tests"), list):
             raise FileFormatError("expected a list under 'tests'")
-        records = [PerfRecord.from_builtin(test) for test in tests]
+        records = [PerfRecord.from_builtin(test) for test in content["tests"]]
         for record in records:
             _check_names(record)
-        told = {}
-        for name, is_right in _CHECKS.items():
-            if not is_right(content.get(name)):
-                found = repr(content.get(name))[:60] if name in content else "nothing"
-                raise FileFormatError(
-                    f"field {name!r} of a run is {found}; it was not written by this plugin"
-                )
-            told[name] = content[name]
-        return cls(records, **told)
+        return cls(**{**read_fields(cls, {**content, "records": []}), "records": records})
 
 
 def rows_of(records: Sequence[PerfRecord]) -> list[Row]:
@@ -168,26 +160,3 @@ def _check_names(record: PerfRecord) -> None:
 
 def _valid_items(texts: Mapping[str, str]) -> dict[str, str]:
     return {valid_text(name): valid_text(text) for name, text in texts.items()}
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _are_texts(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _are_named_texts(value: object) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, (*value, *value.values())))
-
-
-_CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
-    "created": _is_text,
-    "environment": _is_text,
-    "versions": _are_named_texts,
-    "exit_status": lambda value: type(value) is int,
-    "places": _are_named_texts,
-    "lost": _are_texts,
-    "notes": _are_texts,
-}

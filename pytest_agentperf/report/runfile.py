@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final
 
-from pytest_agentperf.core.errors import AgentPerfError, FileFormatError
-from pytest_agentperf.core.files import read_text, write_text
+from pytest_agentperf.core.errors import AgentPerfError
+from pytest_agentperf.core.files import write_text
+from pytest_agentperf.core.jsonfile import read_json
 from pytest_agentperf.core.metrics import find_metric
 from pytest_agentperf.report.run import Run
 
@@ -46,16 +47,7 @@ def read_run(path: Path) -> Run:
         OSError: It cannot be read.
         FileFormatError: It is no run of this version.
     """
-    try:
-        content = json.loads(
-            read_text(path), parse_constant=_refuse_constant, object_pairs_hook=_unique
-        )
-        version = content.get("version") if isinstance(content, dict) else None
-        if type(version) is not int or version != _VERSION:
-            raise FileFormatError(f"expected an object with version {_VERSION}")
-        return Run.from_builtin(content)
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path}: no saved run: {error or 'nested too deeply'}") from error
+    return read_json(path, "saved run", _VERSION, Run.from_builtin)
 
 
 def find_last_run(folder: Path) -> Path:
@@ -72,15 +64,3 @@ def find_last_run(folder: Path) -> Path:
         "no run found in .pytest_cache here or above; run pytest with a measured test first"
         " (with its cache provider), or name a saved run"
     )
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise FileFormatError(f"{name} is no number of JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return *pairs* as a dict in which no key was there twice."""
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        raise FileFormatError("an object has the same key twice")
-    return content

@@ -93,3 +93,14 @@ def test_text_that_cannot_be_encoded_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
         write_text(tmp_path / "a.txt", "\ud800")
     assert names(tmp_path) == []
+
+
+def test_text_that_could_not_be_read_back_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_LARGEST", 10)
+    path = tmp_path / "a.txt"
+    write_text(path, "x" * 10)
+    with pytest.raises(OSError, match=r"larger than the 50 MB that could be read back: '.*a\.txt'"):
+        write_text(path, "x" * 11)
+    assert read_text(path) == "x" * 10

@@ -1,6 +1,8 @@
 """Tests of what must be the same for two runs to be compared."""
 
+import asyncio
 import functools
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,14 +21,32 @@ def item(source: str, name: str, tmp_path: Any, **params: object) -> Any:
 
 
 def test_key_names_what_it_is_about_and_tells_others_apart() -> None:
-    key = environment_key(0)
-    assert key == environment_key(0)
-    assert "cpython-3" in key
-    assert "asyncio" in key
-    assert key.endswith("0 xdist workers")
-    others = {key, environment_key(4), environment_key(0, ["cprofile"])}
-    assert len(others) == 3
-    assert environment_key(0, ["a", "b"]) == environment_key(0, ["b", "a"])
+    key = environment_key(1)
+    assert key == environment_key(1)
+    major, minor = sys.version_info[:2]
+    assert f", CPython {major}.{minor}, asyncio, " in key
+    assert key.endswith("1 worker")
+    assert environment_key(4, ["slow"]).endswith(", 4 workers, slow")
+    assert len({key, environment_key(4), environment_key(1, ["slow"])}) == 3
+
+
+def test_key_says_whether_lines_are_traced() -> None:
+    before = sys.gettrace()
+    sys.settrace(None)
+    try:
+        plain = environment_key(1)
+        sys.settrace(lambda *_: None)
+        traced = environment_key(1)
+    finally:
+        sys.settrace(before)
+    assert traced == plain.replace(", 1 worker", ", traced, 1 worker")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_key_names_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    monkeypatch.setattr(asyncio, "get_event_loop_policy", uvloop.EventLoopPolicy)
+    assert ", uvloop, " in environment_key(1)
 
 
 PLAIN = "def test_x(perf_timer):\n    perf_timer(len, 'a')\n"

@@ -11,70 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.plugin.conftest import Project, shown
+from tests.plugin.gates import TOOLS, Repository, git
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-
-CODE = """
-    class Agent:
-        def ask(self):
-            for _ in range(TOOLS):
-                self.call_tool()
-        def call_tool(self):
-            pass
-    def counted(perf_timer, tools):
-        global TOOLS
-        TOOLS = tools
-        agent = Agent()
-        perf_timer.count(agent, "call_tool", metric="tool_calls")
-        perf_timer(agent.ask)
-"""
-TEST = """
-    import agents
-    def test_tools(perf_timer):
-        agents.counted(perf_timer, agents.WANTED)
-"""
-
-
-def git(folder: Path, *arguments: str) -> str:
-    who = ("-c", "user.name=n", "-c", "user.email=e@example.org")
-    command = ["git", "-C", str(folder), *who, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-class Repository:
-    """A project under git, in which pytest runs apart and without the plugins of others."""
-
-    def __init__(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.project = project
-        self.path = project.path
-        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-        monkeypatch.delenv("PYTEST_PLUGINS", raising=False)
-        project.write("pytest.ini", "[pytest]\n")
-        project.write(".gitignore", ".pytest_cache\n__pycache__\n")
-        git(self.path, "init", "-q")
-
-    def write(self, name: str, text: str) -> None:
-        self.project.write(name, text)
-
-    def agents(self, wanted: int, name: str = "agents.py") -> None:
-        """Write the code under test, whose agent calls its tool *wanted* times."""
-        self.project.write(name, CODE)
-        with (self.path / name).open("a") as file:
-            file.write(f"WANTED = {wanted}\n")
-
-    def commit(self) -> None:
-        git(self.path, "add", "-A")
-        git(self.path, "commit", "-qm", "m")
-
-    def run(self, *arguments: str, pairs: int = 2) -> pytest.RunResult:
-        options = ("-ppytest_agentperf.plugin", "--perf-against=HEAD", f"--perf-pairs={pairs}")
-        return self.project.run_apart(*options, *arguments)
-
-    @property
-    def worktrees(self) -> list[str]:
-        """The worktrees of the repository, but for its own."""
-        listed = git(self.path, "worktree", "list", "--porcelain").splitlines()
-        return [line for line in listed if line.startswith("worktree ")][1:]
 
 
 @pytest.fixture
@@ -144,8 +83,8 @@ def test_regression_fails_that_very_test_and_nothing_else_does(repository: Repos
         one.attrib["name"]: one.attrib["value"]
         for one in repository.project.junit().iter("property")
     }
-    assert found["agentperf.against"]
-    assert float(found["agentperf.against.ratio"]) > 0
+    assert found["agentperf.regression"]
+    assert float(found["agentperf.latency_ratio"]) > 0
     assert repository.worktrees == []
 
 
@@ -182,13 +121,13 @@ def test_slower_calls_fail_their_test(repository: Repository) -> None:
 
 def test_workers_fail_the_tests_that_regressed(repository: Repository) -> None:
     repository.agents(2)
-    repository.write("test_it.py", TEST + "    def test_other():\n        pass\n")
+    repository.write("test_it.py", TOOLS + "    def test_other():\n        pass\n")
     repository.commit()
     repository.agents(4)
     result = repository.run("-pxdist", "-n2")
     result.assert_outcomes(failed=1, passed=1)
     assert "regressed: tool calls 2 → 4, +100 % (exact)" in shown(result)
-    assert "against HEAD@" in shown(result)
+    assert "against base HEAD@" in shown(result)
     result = repository.run("-pxdist", "-n2", "--perf-against=nowhere")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "--perf-against nowhere: no such revision" in shown(result)
@@ -196,7 +135,7 @@ def test_workers_fail_the_tests_that_regressed(repository: Repository) -> None:
 
 def test_regressions_only_warn_where_that_is_asked_for(repository: Repository) -> None:
     repository.agents(2)
-    repository.write("test_it.py", TEST)
+    repository.write("test_it.py", TOOLS)
     repository.commit()
     repository.agents(4)
     result = repository.run("--perf-regressions=warn")
@@ -208,7 +147,7 @@ def test_regressions_only_warn_where_that_is_asked_for(repository: Repository) -
     assert "regressed" not in shown(result)
     result = repository.run("--perf-regressions=off")
     result.assert_outcomes(passed=1)
-    assert "against HEAD" not in shown(result)
+    assert "HEAD@" not in shown(result)
 
 
 def test_part_of_a_project_below_the_top_is_compared_with_its_own_base(
@@ -217,12 +156,12 @@ def test_part_of_a_project_below_the_top_is_compared_with_its_own_base(
     part = "my part/src"
     repository.agents(2, f"{part}/agents.py")
     repository.write("my part/pytest.ini", "[pytest]\naddopts = -x\n")
-    repository.write("my part/tests/test_it.py", TEST)
-    repository.write("my part/tests/test_else.py", TEST)
+    repository.write("my part/tests/test_it.py", TOOLS)
+    repository.write("my part/tests/test_else.py", TOOLS)
     repository.write(".gitmodules", "")
     repository.commit()
     repository.agents(4, f"{part}/agents.py")
-    repository.write("my part/tests/test_young.py", TEST)
+    repository.write("my part/tests/test_young.py", TOOLS)
     # As an editable install would have it: the head's folder, by its absolute path.
     monkeypatch.setenv("PYTHONPATH", f"{repository.path / part}:{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.chdir(repository.path / "my part")
@@ -233,7 +172,7 @@ def test_part_of_a_project_below_the_top_is_compared_with_its_own_base(
     output = shown(result)
     assert "rootdir: " + str(repository.path / "my part") in output
     assert "regressed: tests/test_it.py::test_tools: tool calls 2 → 4" in output
-    assert "new: tests/test_young.py::test_tools" in output
+    assert "1 regressed, 1 new" in output
     assert "note: the base has submodules, which were not checked out there" in output
     assert "test_else" not in output
     assert "gone" not in output
@@ -243,7 +182,7 @@ def test_base_that_cannot_be_imported_is_a_broken_gate(repository: Repository) -
     repository.write("test_it.py", "import nothing_of_the_kind")
     repository.commit()
     repository.agents(1)
-    repository.write("test_it.py", TEST)
+    repository.write("test_it.py", TOOLS)
     result = repository.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     output = shown(result)
@@ -254,7 +193,7 @@ def test_base_that_cannot_be_imported_is_a_broken_gate(repository: Repository) -
 
 def test_base_that_imports_the_head_is_a_broken_gate(repository: Repository) -> None:
     repository.agents(2, "src/agents.py")
-    repository.write("test_it.py", TEST)
+    repository.write("test_it.py", TOOLS)
     repository.write(
         "conftest.py", f"import sys\nsys.path.insert(0, {str(repository.path / 'src')!r})"
     )
@@ -281,7 +220,7 @@ def test_what_cannot_be_meant_is_a_usage_error(
     repository: Repository, option: str, sentence: str
 ) -> None:
     repository.agents(2)
-    repository.write("test_it.py", TEST)
+    repository.write("test_it.py", TOOLS)
     repository.commit()
     result = repository.run(option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -320,10 +259,10 @@ def wait_for(path: Path) -> None:
 
 def test_no_duet_is_run_where_no_test_would_be(repository: Repository) -> None:
     repository.agents(2)
-    repository.write("test_it.py", TEST)
+    repository.write("test_it.py", TOOLS)
     repository.write("test_plain.py", "def test_plain():\n    pass\n")
     repository.commit()
     for arguments in (["--collect-only"], ["test_plain.py"], ["--perf-quick"], ["--setup-plan"]):
         result = repository.run(*arguments)
         assert result.ret == 0
-        assert "against HEAD" not in shown(result)
+        assert "HEAD@" not in shown(result)

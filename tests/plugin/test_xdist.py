@@ -63,7 +63,8 @@ def comparable(project: Project) -> dict[str, object]:
             {key: one[key] for key in ("status", "metric", "label", "limit", "warn", "source")}
             for one in record["verdicts"]
         ]
-        found[name] = {**record, "measurements": measurements, "verdicts": verdicts}
+        runs = sorted(record["runs"])
+        found[name] = {**record, "measurements": measurements, "verdicts": verdicts, "runs": runs}
     return found
 
 

@@ -141,7 +141,7 @@ RUN = Run(
                     "agents/test_b.py::test_answer",
                     "regressed",
                     "median latency 500 ms is 12 % above 446 ms",
-                    *(1.121, 1.08, 1.16, 0.0004, 10),
+                    *("origin/main@a1b2c3d", 0.446, 0.5, 1.121, 1.08, 1.16, 0.0004, 10),
                 )
             ],
         ),

@@ -59,10 +59,12 @@ def run_of(text: str) -> Run:
         VerdictRecord(status, metric, label, 1.0, 2.0, 1.0, text, text, 0.5, 1.5)
         for status, metric in zip(STATUSES, (*TIMES, *COUNTS), strict=False)
     ]
-    compared = ComparisonRecord(f"{name}#{label}", "regressed", text, 1.1, 1.0, 1.2, 0.01, 5)
+    compared = ComparisonRecord(
+        f"{name}#{label}", "regressed", text, text, 1.0, 1.1, 1.1, 1.0, 1.2, 0.01, 5
+    )
     return Run(
         [
-            PerfRecord(name, [measured], verdicts, 0, 1, [compared]),
+            PerfRecord(name, [measured], verdicts, 0, 1, {}, [compared]),
             PerfRecord(text, [measured], verdicts[-1:], 0),
         ],
         *(text, text, {text: text}, 1, {name: f"{text}:3"}, [text], [text]),

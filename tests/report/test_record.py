@@ -245,7 +245,7 @@ def test_record_that_is_no_object_is_refused_in_brief(content: object) -> None:
     assert str(caught.value) == (
         f"a record is {repr(content)[:60]};"
         " expected an object with nodeid, measurements, verdicts, not_applicable, attempt,"
-        " comparisons"
+        " runs, comparisons"
     )
 
 

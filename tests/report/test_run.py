@@ -67,7 +67,7 @@ def test_run_reads_back_from_builtin_types() -> None:
 )
 def test_run_with_a_field_of_another_type_is_refused(name: str, value: object) -> None:
     content = {**RUN.to_builtin(), name: value}
-    with pytest.raises(FileFormatError, match=f"field '{name}' of a run is "):
+    with pytest.raises(FileFormatError, match=f"field '{name}' of a record is "):
         Run.from_builtin(content)
 
 
@@ -75,7 +75,7 @@ def test_run_with_a_field_of_another_type_is_refused(name: str, value: object) -
 def test_run_without_a_field_is_refused(name: str) -> None:
     content = RUN.to_builtin()
     del content[name]
-    with pytest.raises(FileFormatError, match=f"field '{name}' of a run is nothing"):
+    with pytest.raises(FileFormatError, match=f"field '{name}' of a record is nothing"):
         Run.from_builtin(content)
 
 

@@ -33,14 +33,18 @@ def out(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_show_prints_what_the_terminal_showed(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line.text for line in summary_lines(RUN.records, 0, RUN.lost)]
-    lines.append('warning: budgets.toml: tests."gone" matches no collected test')
+    lines += [
+        "regressed: agents/test_b.py::test_answer: median latency 500 ms is 12 % above 446 ms",
+        "against origin/main@a1b2c3d: 1 regressed",
+        'warning: budgets.toml: tests."gone" matches no collected test',
+    ]
     assert out(capsys, "show").splitlines() == lines
     assert out(capsys, "show", "run.json").splitlines() == lines
 
 
 def test_show_prints_every_metric_when_verbose(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line.text for line in summary_lines(RUN.records, 1, RUN.lost)]
-    assert out(capsys, "show", "-v").splitlines()[:-1] == lines
+    assert out(capsys, "show", "-v").splitlines()[:-3] == lines
 
 
 def show_on_a_terminal(**environment: str) -> str:

@@ -14,6 +14,7 @@ from markdown_it.token import Token
 
 from pytest_agentperf.report.bencher import bencher_metrics
 from pytest_agentperf.report.escape import markdown_text
+from pytest_agentperf.report.gate import comparison_lines
 from pytest_agentperf.report.github import annotations
 from pytest_agentperf.report.github_benchmark import bigger_is_better, smaller_is_better
 from pytest_agentperf.report.markdown import markdown_report
@@ -59,9 +60,8 @@ def run_of(text: str) -> Run:
         VerdictRecord(status, metric, label, 1.0, 2.0, 1.0, text, text, 0.5, 1.5)
         for status, metric in zip(STATUSES, (*TIMES, *COUNTS), strict=False)
     ]
-    compared = ComparisonRecord(
-        f"{name}#{label}", "regressed", text, text, 1.0, 1.1, 1.1, 1.0, 1.2, 0.01, 5
-    )
+    numbers = (1.0, 1.1, 1.1, 1.0, 1.2, 0.01, 5)
+    compared = ComparisonRecord(f"{name}#{label}", "regressed", text, text, *numbers)
     return Run(
         [
             PerfRecord(name, [measured], verdicts, 0, 1, {}, [compared]),
@@ -80,6 +80,12 @@ WRITERS: dict[str, Callable[[Run], str]] = {
     "bencher": bencher_metrics,
     "pytest_benchmark": benchmark_report,
     "annotations": lambda run: "\n".join(annotations(run)),
+    "gate": lambda run: "\n".join(
+        line.text
+        for line in comparison_lines(
+            [one for record in run.records for one in record.comparisons], 1
+        )
+    ),
     "terminal": lambda run: "\n".join(
         line.text for line in summary_lines(run.records, 1, run.lost)
     ),

@@ -85,7 +85,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     has_measured = session.select(config, items)
     if has_measured:
         _register_runtime(config, session)
-    if (has_measured or session.unmatched) and not _is_worker(config):
+    has_news = has_measured or session.unmatched or session.settings.reports.files
+    if has_news and not _is_worker(config):
         _register_reporter(config, session)
 
 
@@ -164,8 +165,9 @@ def _wake_if_named(config: pytest.Config) -> None:
         "perf_baseline",
         "perf_update_baseline",
         "perf_require_baseline",
+        "perf_report",
     )
-    written = map(config.getini, ("perf_budget", "perf_baseline"))
+    written = map(config.getini, ("perf_budget", "perf_baseline", "perf_report"))
     if any(map(config.getoption, named)) or any(written):
         _wake(config)
 

@@ -60,7 +60,8 @@ class PerfSession:
         workers = getattr(config, "workerinput", {}).get("workercount", 1)
         self._conditions = f"{workers} xdist workers" if workers > 1 else ""
         self.gate: Gate | None = None
-        if self.settings.gate.is_asked:
+        # A report keeps the times of runs, which `agentperf compare` holds against each other.
+        if self.settings.gate.is_asked or self.settings.reports.wants_details:
             from pytest_agentperf.gated import open_gate
 
             self.gate = open_gate(config, self.settings, self.budgets.rule)
@@ -194,6 +195,8 @@ class PerfSession:
         if self._profiles is not None:
             is_failed = raised is not None or bool(failures)
             measurements = self._profiles.settle(measurements, is_failed=is_failed)
+        if self.settings.reports.wants_details:
+            measurements = running.detailed(measurements)
         self._attempts[nodeid] = attempt = self._attempts.get(nodeid, 0) + 1
         ignored += running.dropped
         record = make_record(nodeid, measurements, verdicts, ignored, attempt, gated)

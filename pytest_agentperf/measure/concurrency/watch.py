@@ -45,7 +45,7 @@ class Watch:
         self._settings = settings
         self._context = context
         self._spans = _Spans()
-        self._began = context.clock()
+        self._began = self._ended = context.clock()
         self._ledger = WaitLedger(context.clock, self._spans.current)
         self._loop_watch = LoopWatch(settings.threshold, exact=settings.exact, clock=context.clock)
         self._before: Snapshot | None = None
@@ -89,6 +89,7 @@ class Watch:
         traceback: TracebackType | None,
     ) -> None:
         self._context.monitors.leave(self)
+        self._ended = self._context.clock()
         self._loop_watch.stop()
         self._ledger.stop()
         if self._spans.recorder:
@@ -337,6 +338,16 @@ class Watch:
     def is_used(self) -> bool:
         """Whether its block has ended."""
         return self._seen is not None
+
+    @property
+    def label(self) -> str | None:
+        """The user's name for it, or None."""
+        return self._settings.label
+
+    @property
+    def block(self) -> tuple[float, float]:
+        """When its block began and ended, by the clock; the same where it has not ended."""
+        return self._began, self._ended
 
     def measurement(self) -> Measurement:
         """Return what budgets are held against."""

@@ -13,7 +13,6 @@ import pytest
 
 from pytest_agentperf.core.errors import UnknownNameError
 from pytest_agentperf.gate import SIDE_PLUGIN
-from pytest_agentperf.report.formats import FORMATS, write_report
 
 if TYPE_CHECKING:
     from pytest_agentperf.report.run import Run
@@ -29,8 +28,8 @@ __all__ = [
 
 _DETAILED: Final = ("html", "json")
 _REPORT: Final = (
-    f"Write what was measured to a file, once the tests have run; FORMAT is {', '.join(FORMATS)};"
-    " may be given several times"
+    "Write what was measured to a file, once the tests have run; FORMAT is html, json, markdown,"
+    " openmetrics, github-benchmark, bencher or pytest-benchmark; may be given several times"
 )
 
 
@@ -108,6 +107,8 @@ def _read_file(start: Path, text: str) -> tuple[str, Path]:
     source = f"--perf-report {text}"
     if not equals or not written:
         raise pytest.UsageError(f"{source}: expected FORMAT=PATH, as in html=report.html")
+    from pytest_agentperf.report.formats import FORMATS
+
     if name not in FORMATS:
         raise pytest.UsageError(f"{source}: {UnknownNameError('format', name, FORMATS)}")
     # Links stay what they are, and so does what they point to.
@@ -141,6 +142,10 @@ def _why_unwritable(path: Path) -> str:
 
 def write_reports(run: "Run", files: Sequence[tuple[str, Path]]) -> Iterator[str]:
     """Write *run* to *files*; yield a sentence for each that could not be written."""
+    if not files:
+        return
+    from pytest_agentperf.report.formats import write_report
+
     for name, path in files:
         try:
             write_report(run, name, path)

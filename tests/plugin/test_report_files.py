@@ -8,6 +8,7 @@ import pytest
 
 from pytest_agentperf.gate import SIDE_VARIABLE
 from pytest_agentperf.gate.job import Job, write_job
+from pytest_agentperf.report.formats import FORMATS as FORMATS_AND_WRITERS
 from tests.plugin.conftest import Project, shown
 
 FORMATS = ("json", "markdown", "openmetrics", "github-benchmark", "bencher", "pytest-benchmark")
@@ -30,6 +31,12 @@ def refusal(project: Project, *arguments: str) -> str:
     assert "test_it.py" not in result.stdout.str()
     assert sorted(project.path.rglob("*.out*")) == before
     return shown(result)
+
+
+def test_help_names_every_format(project: Project) -> None:
+    told = " ".join(shown(project.run_apart("--help")).split())
+    named = told.partition("FORMAT is ")[2].partition(";")[0].replace(" or ", ", ")
+    assert named.replace("- ", "-").split(", ") == [*FORMATS_AND_WRITERS]
 
 
 def test_every_format_is_written_in_one_run(project: Project) -> None:

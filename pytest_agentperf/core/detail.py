@@ -91,12 +91,14 @@ class Detail:
 
     Attributes:
         quantiles: Values at even steps from the smallest to the largest, by the sample's name.
+        baseline: The same of the runs that it was compared with.
         traces: The spans of the median call and of the slowest one.
         blocks: What held the event loop longest, in order.
         lookups: A letter for each of the last lookups of a cache, `H` for a hit and `M` for a miss.
     """
 
     quantiles: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    baseline: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     traces: tuple[Trace, ...] = ()
     blocks: tuple[LoopBlock, ...] = ()
     lookups: str = ""
@@ -122,6 +124,7 @@ def merge_details(details: Iterable[Detail]) -> Detail:
     found = list(details)
     return Detail(
         quantiles={name: each for one in reversed(found) for name, each in one.quantiles.items()},
+        baseline={name: each for one in reversed(found) for name, each in one.baseline.items()},
         traces=next((one.traces for one in found if one.traces), ()),
         blocks=tuple(block for one in found for block in one.blocks),
         lookups=next((one.lookups for one in found if one.lookups), ""),

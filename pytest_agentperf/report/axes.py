@@ -1,0 +1,99 @@
+"""Axes: from values to places on a drawing, with ticks at round numbers."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Axis", "fit_axis"]
+
+_LOG_FROM: Final = 12.0
+_STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A scale from values to places.
+
+    Attributes:
+        low: The value at `start`.
+        high: The value at `end`, above `low`.
+        start: A place, in pixels.
+        end: Another.
+        is_log: Whether equal ratios are equally far apart; then `low` is above 0.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    is_log: bool = False
+
+    def place(self, value: float) -> float:
+        """Return where *value* is; what lies beyond an end is at that end."""
+        inside = min(max(value, self.low), self.high)
+        if self.is_log:
+            share = math.log(inside / self.low) / math.log(self.high / self.low)
+        else:
+            share = (inside - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
+
+    def tenths(self, values: Iterable[float]) -> list[int]:
+        """Return where *values* are, in whole tenths of a pixel."""
+        low, start = self.low, 10 * self.start
+        if self.is_log:
+            factor = 10 * (self.end - self.start) / math.log(self.high / low)
+            log = math.log
+            return [
+                round(start + factor * log(value / low)) if value > low else round(start)
+                for value in values
+            ]
+        factor = 10 * (self.end - self.start) / (self.high - low)
+        return [round(start + factor * (value - low)) for value in values]
+
+    def ticks(self, most: int = 5) -> list[float]:
+        """Return round values between the ends, ascending."""
+        if self.is_log:
+            return _log_ticks(self.low, self.high, most)
+        step = _step((self.high - self.low) / most)
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return [number * step for number in range(first, last + 1)]
+
+
+def fit_axis(
+    values: Sequence[float], start: float, end: float, *, from_zero: bool = True, logs: bool = False
+) -> Axis:
+    """Return an axis with room for all *values*.
+
+    Args:
+        values: One at least.
+        start: Where it begins, in pixels.
+        end: Where it ends.
+        from_zero: Whether 0 is on it.
+        logs: Whether it may be logarithmic, as it is where the values span more than a decade.
+    """
+    low, high = min(values), max(values)
+    if logs and low > 0 and high / low > _LOG_FROM:
+        return Axis(low / 1.1, high * 1.1, start, end, is_log=True)
+    low = min(low, 0.0) if from_zero else low
+    if not high > low:
+        low, high = (low - 0.5 * abs(low), high + 0.5 * abs(high)) if high else (0.0, 1.0)
+    pad = 0.04 * (high - low)
+    return Axis(low - (pad if low and not from_zero else 0.0), high + pad, start, end)
+
+
+def _step(least: float) -> float:
+    """Return the smallest round number that is not below *least*."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(step * power for step in _STEPS if step * power >= least * (1 - 1e-9))
+
+
+def _log_ticks(low: float, high: float, most: int) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        found = [digit * 10.0**decade for decade in decades for digit in digits]
+        inside = [tick for tick in found if low <= tick <= high]
+        if len(inside) <= most + 1:
+            return inside
+    return inside[:: math.ceil(len(inside) / most)]

@@ -1,0 +1,97 @@
+"""A section for each measurement: its verdicts in words, its figures, its findings, all numbers."""
+
+from collections.abc import Iterator
+
+from pytest_agentperf.report.page.budgets import shown_name
+from pytest_agentperf.report.page.figures import figures
+from pytest_agentperf.report.page.markup import (
+    badge,
+    file_link,
+    known_status,
+    number,
+    text,
+    title_of,
+)
+from pytest_agentperf.report.record import MeasurementRecord
+from pytest_agentperf.report.run import Row
+
+__all__ = ["section"]
+
+
+def section(place: int, row: Row, *, is_open: bool) -> Iterator[str]:
+    """Yield the section of *row*, the *place*-th one."""
+    opened = " open" if is_open else ""
+    yield (
+        f'<details class="test" id="t{place}"{opened}><summary>{badge(row.status)}'
+        f"<h3>{shown_name(row.nodeid, row.label, 200)}</h3>{_keys(row)}</summary>"
+    )
+    yield from _sentences(row)
+    drawn = "".join(figures(row))
+    if drawn:
+        yield f'<div class="figures">{drawn}</div>'
+    if row.measurement is not None:
+        yield from _files(row.measurement)
+        yield _numbers(row.measurement)
+    yield "</details>"
+
+
+def _keys(row: Row) -> str:
+    """Return the few numbers that stand in the heading."""
+    found = row.measurement
+    if found is None:
+        return ""
+    shown = [
+        f"<span><small>{name}</small> {number('latency', found.metrics[key])}</span>"
+        for name, key in (("median", "latency_p50"), ("p95", "latency_p95"))
+        if key in found.metrics
+    ]
+    calls = f"<span><small>calls</small> {found.calls:,}</span>"
+    return f'<span class="keys">{"".join(shown)}{calls}</span>'
+
+
+def _sentences(row: Row) -> Iterator[str]:
+    lines = [
+        f'<li class="{known_status(verdict.status)}">{text(verdict.sentence)}</li>'
+        for verdict in row.verdicts
+        if verdict.status != "passed"
+    ]
+    if row.comparison is not None:
+        sentence = row.comparison.sentence.removeprefix(f"{row.comparison.outcome}: ")
+        lines.append(
+            f"<li>Against the baseline: {text(row.comparison.outcome)}; {text(sentence)}</li>"
+        )
+    measurement = row.measurement
+    if measurement is not None:
+        lines += [f'<li class="finding">{text(finding)}</li>' for finding in measurement.findings]
+        lines += [f'<li class="note">{text(note)}</li>' for note in measurement.notes]
+    if lines:
+        yield f'<ul class="sentences">{"".join(lines)}</ul>'
+
+
+def _files(measurement: MeasurementRecord) -> Iterator[str]:
+    if measurement.profiles:
+        links = ", ".join(
+            f'<a href="{text(file_link(path))}">{text(name, 60)}</a>'
+            for name, path in measurement.profiles.items()
+        )
+        yield f'<p class="files">Profiles: {links}</p>'
+
+
+def _numbers(measurement: MeasurementRecord) -> str:
+    known = "".join(
+        f'<tr><th scope="row">{text(title_of(name), 80)}</th>'
+        f'<td class="n">{number(name, value)}</td></tr>'
+        for name, value in measurement.metrics.items()
+    )
+    unknown = "".join(
+        f'<tr><th scope="row">{text(name, 80)}</th><td>unknown: {text(reason)}</td></tr>'
+        for name, reason in measurement.unknown.items()
+    )
+    if not known and not unknown:
+        return ""
+    beside = ", ".join(measurement.monitors)
+    watched = f"<p>Beside: {text(beside)}</p>" if beside else ""
+    return (
+        f'<details class="numbers"><summary>All numbers</summary>{watched}'
+        f"<table><tbody>{known}{unknown}</tbody></table></details>"
+    )

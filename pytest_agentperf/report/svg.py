@@ -261,7 +261,8 @@ def bar(
     whisker = f'<path class="ci" d="M{ends[0]} 5H{ends[1]}"/>' if low is not None else ""
     return (
         '<svg class="bar" viewBox="0 0 100 10" width="100" height="10" aria-hidden="true">'
-        f'<rect class="{status}" y="2" width="{place(value)}" height="6" rx="1"/>{whisker}'
+        f'<rect class="track" y="2" width="100" height="6"/>'
+        f'<rect class="{status}" y="2" width="{place(value)}" height="6"/>{whisker}'
         f'<path class="tick" d="M{_TICK:g} 0V10"/></svg>'
     )
 

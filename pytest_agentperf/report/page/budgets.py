@@ -70,13 +70,14 @@ def _verdict(place: int, row: Row, verdict: VerdictRecord, *, is_first: bool) ->
         _number(_interval(verdict), verdict.low),
         _number(_budget(verdict, bound), share),
     )
-    change = _change(row.comparison if is_first else None)
-    source = (
-        f'<td class="from" title="{text(verdict.source, 400)}">{short(verdict.source, 120)}</td>'
-    )
-    return _row(
-        place, row, verdict.status, (*cells, change, _calls(row), source), is_first=is_first
-    )
+    others = (_change(row.comparison if is_first else None), _calls(row), _origin(row, verdict))
+    return _row(place, row, verdict.status, (*cells, *others), is_first=is_first)
+
+
+def _origin(row: Row, verdict: VerdictRecord) -> str:
+    """Return where a limit came from; the name of the test stands in the same row."""
+    source = verdict.source.replace(f'"{row.nodeid}"', '"…"').replace(row.nodeid, "this test")
+    return f'<td class="from" title="{text(source, 400)}">{short(source, 120)}</td>'
 
 
 def _measured(place: int, row: Row) -> str:

@@ -15,9 +15,11 @@ from pytest_agentperf.report.page.markup import quantity, text
 
 __all__ = ["Lane", "Mark", "Shape", "bar", "ecdf", "lanes", "path", "sparkline", "strip", "svg"]
 
-_WIDTH: Final = 440
+_WIDTH: Final = 520
 _LEFT: Final = 40
-_RIGHT: Final = 430
+_RIGHT: Final = 510
+_LABEL: Final = 14  # the height of a limit's label
+_WIDE: Final = 0.4  # the smallest of the largest value, below which 0 is drawn
 _DOTS: Final = 40  # values up to this number are drawn one by one
 
 
@@ -128,10 +130,12 @@ def ecdf(label: str, unit: Unit, shapes: Sequence[Shape], marks: Sequence[Mark] 
         shapes: One at least; `xs` are values and `ys` shares in [0, 1].
         marks: Limits.
     """
-    top, bottom = 22.0 if marks else 8.0, 158.0
+    top = 8.0 + _LABEL * len(marks)
+    bottom = top + 140.0
     values = [*chain.from_iterable((shape.xs[0], shape.xs[-1]) for shape in shapes)]
     wanted = [*values, *(mark.limit for mark in marks if _is_near(mark.limit, values))]
-    across = fit_axis(wanted, _LEFT, _RIGHT, logs=True)
+    is_wide = min(wanted) < _WIDE * max(wanted)
+    across = fit_axis(wanted, _LEFT, _RIGHT, from_zero=is_wide, logs=True)
     up = Axis(0.0, 1.0, bottom, top)
     shares = ((up.place(share), share) for share in (0.0, 0.5, 0.95, 1.0))
     grid = "".join(
@@ -141,7 +145,7 @@ def ecdf(label: str, unit: Unit, shapes: Sequence[Shape], marks: Sequence[Mark] 
         if share != 1.0
     )
     drawn = _scaled(_drawn(shape, across, up) for shape in shapes)
-    limits = "".join(_mark(mark, across, up) for mark in marks)
+    limits = "".join(_mark(mark, across, up, _LABEL * nth) for nth, mark in enumerate(marks, 1))
     return svg(
         _WIDTH, bottom + 22, label, (grid, _across(across, unit, top, bottom), limits, drawn)
     )
@@ -149,24 +153,25 @@ def ecdf(label: str, unit: Unit, shapes: Sequence[Shape], marks: Sequence[Mark] 
 
 def _is_near(limit: float, values: Sequence[float]) -> bool:
     """Return whether a drawing that shows *limit* still shows how *values* differ."""
-    return limit <= 4 * max(values)
+    return limit <= 2 * max(values)
 
 
-def _mark(mark: Mark, across: Axis, up: Axis) -> str:
+def _mark(mark: Mark, across: Axis, up: Axis, y: float) -> str:
     dot = ""
     if mark.value is not None:
-        x, y = across.place(mark.value), up.place(mark.share)
-        dot = f'<circle class="{mark.status}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
+        place, height = across.place(mark.value), up.place(mark.share)
+        dot = f'<circle class="{mark.status}" cx="{place:.1f}" cy="{height:.1f}" r="4"/>'
     if mark.limit > across.high:
-        return f"{dot}{_limit(_RIGHT, f'{mark.label} →', 'end')}"
+        return f"{dot}{_limit(_RIGHT, y, f'{mark.label} →', 'end')}"
     x = across.place(mark.limit)
-    line = f'<path class="lim {mark.status}" d="M{x:.1f} 17V{up.start:g}"/>'
-    anchor = "end" if x > (_LEFT + _RIGHT) / 2 else "start"
-    return f"{line}{dot}{_limit(x, mark.label, anchor)}"
+    line = f'<path class="lim {mark.status}" d="M{x:.1f} {y - 9:g}V{up.start:g}"/>'
+    is_right = x > (_LEFT + _RIGHT) / 2
+    label = _limit(x - 5 if is_right else x + 5, y, mark.label, "end" if is_right else "start")
+    return f"{line}{dot}{label}"
 
 
-def _limit(x: float, label: str, anchor: str) -> str:
-    return f'<text class="lim" x="{x:.0f}" y="13" text-anchor="{anchor}">{text(label)}</text>'
+def _limit(x: float, y: float, label: str, anchor: str) -> str:
+    return f'<text x="{x:.0f}" y="{y:g}" text-anchor="{anchor}">{text(label)}</text>'
 
 
 # Levels

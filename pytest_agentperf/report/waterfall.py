@@ -13,19 +13,23 @@ from pytest_agentperf.report.svg import svg
 __all__ = ["path_shares", "waterfall"]
 
 _ROW: Final = 18
-_WIDTH: Final = 680
-_LEFT: Final = 170
-_RIGHT: Final = 610
+_WIDTH: Final = 520
+_LEFT: Final = 132
+_RIGHT: Final = 460
 _MOST: Final = 40
 _OUTSIDE: Final = "outside of spans"
-_LETTERS: Final = 24
+_LETTERS: Final = 19
 
 
-def waterfall(trace: Trace) -> str:
-    """Return *trace* as bars; those on the critical path are underlined where they are on it."""
+def waterfall(trace: Trace, seconds: float) -> str:
+    """Return *trace* as bars, underlined where they are on the critical path.
+
+    Args:
+        trace: The spans of one call.
+        seconds: What the width stands for, at least as long as the call took.
+    """
     shown = _shown(trace)
-    seconds = trace.seconds or 1e-9
-    across = Axis(0.0, seconds, _LEFT, _RIGHT)
+    across = Axis(0.0, max(seconds, 1e-9), _LEFT, _RIGHT)
     steps: defaultdict[int, list[PathStep]] = defaultdict(list)
     for step in trace.path:
         if step.span is not None:

@@ -7,7 +7,14 @@ from pytest_agentperf.core.detail import Detail, LoopBlock, Trace
 from pytest_agentperf.core.metrics import find_metric
 from pytest_agentperf.core.units import Unit
 from pytest_agentperf.report.page.levels import level_figures
-from pytest_agentperf.report.page.markup import known_status, number, quantity, text, unit_of
+from pytest_agentperf.report.page.markup import (
+    figure,
+    known_status,
+    number,
+    quantity,
+    text,
+    unit_of,
+)
 from pytest_agentperf.report.record import MeasurementRecord, VerdictRecord
 from pytest_agentperf.report.run import Row
 from pytest_agentperf.report.svg import Mark, Shape, ecdf, sparkline, strip
@@ -35,19 +42,13 @@ def figures(row: Row) -> Iterator[str]:
         yield from _distribution(name, title, measurement, detail, row.verdicts)
     yield from _per_call(measurement, detail)
     yield from level_figures(measurement.curves)
+    longest = max((trace.seconds for trace in detail.traces), default=0.0)
     for trace in detail.traces:
-        yield _trace(trace)
+        yield _trace(trace, longest)
     if detail.lookups:
         yield _lookups(detail.lookups)
     if detail.blocks:
         yield _blocks(detail.blocks)
-
-
-def figure(title: str, note: str, body: str, kind: str = "") -> str:
-    """Return a figure with a caption; *body* is HTML, the others are text."""
-    small = f" <small>{text(note)}</small>" if note else ""
-    classes = f' class="{kind}"' if kind else ""
-    return f"<figure{classes}><figcaption>{text(title)}{small}</figcaption>{body}</figure>"
 
 
 # Distributions
@@ -69,12 +70,8 @@ def _distribution(
         shapes.insert(0, _shape("base", "baseline", base, _even(len(base))))
         note += "; dashed: the baseline"
     marks = [mark for verdict in verdicts if (mark := _mark(name, verdict))]
-    label = f"{title}: median {number(name, now_median(now))}"
+    label = f"{title}: {_counted(name, measurement)}"
     yield figure(title, note, ecdf(label, Unit.SECONDS, shapes, marks[:3]))
-
-
-def now_median(shape: Shape) -> float:
-    return shape.xs[len(shape.xs) // 2]
 
 
 def _shape(kind: str, title: str, xs: Sequence[float], ys: Sequence[float]) -> Shape:
@@ -153,14 +150,13 @@ def _count(name: str, values: Sequence[float]) -> str:
 # Spans, caches and the event loop
 
 
-def _trace(trace: Trace) -> str:
+def _trace(trace: Trace, seconds: float) -> str:
     shares = [*path_shares(trace).items()][:_STEPS]
     words = ", ".join(f"{name[:40]} {100 * share:.0f} %" for name, share in shares)
     left = f"; {trace.omitted} shorter spans left out" if trace.omitted else ""
-    note = f"{quantity(trace.seconds, Unit.SECONDS)}; critical path (underlined): {words}{left}"
-    return figure(
-        f"Spans of the {trace.title.removeprefix('the ')}", note, waterfall(trace), "full"
-    )
+    took = quantity(trace.seconds, Unit.SECONDS)
+    title = f"Spans of the {trace.title.removeprefix('the ')}, {took}"
+    return figure(title, f"critical path (underlined): {words}{left}", waterfall(trace, seconds))
 
 
 def _lookups(lookups: str) -> str:

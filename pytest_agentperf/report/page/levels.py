@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from pytest_agentperf.core.units import Unit
-from pytest_agentperf.report.page.markup import quantity, text
+from pytest_agentperf.report.page.markup import figure, quantity
 from pytest_agentperf.report.record import CurveRecord
 from pytest_agentperf.report.svg import Lane, Shape, lanes
 
@@ -29,8 +29,13 @@ def level_figures(curves: Mapping[str, CurveRecord]) -> Iterator[str]:
         unit = Unit.SECONDS if axis == "seconds" else None
         label = f"{', '.join(group)} over {axis}"[:300]
         drawing = lanes(label, unit, [*_lanes(group)])
-        title = "Load over time" if _BAND[0] in group else f"Over {axis}"
-        yield f"<figure><figcaption>{text(title, 80)}</figcaption>{drawing}</figure>"
+        yield figure(_title(group), f"over {axis}", drawing)
+
+
+def _title(curves: Mapping[str, CurveRecord]) -> str:
+    if _BAND[0] in curves:
+        return "Load"
+    return "Memory" if all(curve.unit == "B" for curve in curves.values()) else "Levels"
 
 
 def _lanes(curves: Mapping[str, CurveRecord]) -> Iterator[Lane]:

@@ -11,6 +11,7 @@ from pytest_agentperf.report.escape import plain_line
 __all__ = [
     "GLYPHS",
     "badge",
+    "figure",
     "file_link",
     "is_upper",
     "known_status",
@@ -104,3 +105,10 @@ def file_link(path: str) -> str:
     """Return the address of a file, from its *path*: no scheme can hide in it."""
     address = quote(path.replace("\\", "/"), errors="replace")
     return f"file://{address}" if address.startswith("/") else address
+
+
+def figure(title: str, note: str, body: str, kind: str = "") -> str:
+    """Return a figure with a caption; *body* is HTML, the others are text."""
+    small = f" <small>{text(note)}</small>" if note else ""
+    classes = f' class="{kind}"' if kind else ""
+    return f"<figure{classes}><figcaption>{text(title)}{small}</figcaption>{body}</figure>"

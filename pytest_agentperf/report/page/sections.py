@@ -1,6 +1,7 @@
 """A section for each measurement: its verdicts in words, its figures, its findings, all numbers."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from pytest_agentperf.report.page.budgets import shown_name
 from pytest_agentperf.report.page.figures import figures
@@ -16,6 +17,8 @@ from pytest_agentperf.report.record import MeasurementRecord
 from pytest_agentperf.report.run import Row
 
 __all__ = ["section"]
+
+_SHOWN: Final = 5
 
 
 def section(place: int, row: Row, *, is_open: bool) -> Iterator[str]:
@@ -50,22 +53,27 @@ def _keys(row: Row) -> str:
 
 
 def _sentences(row: Row) -> Iterator[str]:
+    """Yield what there is to say in words: verdicts, the baseline, findings, notes."""
     lines = [
         f'<li class="{known_status(verdict.status)}">{text(verdict.sentence)}</li>'
         for verdict in row.verdicts
         if verdict.status != "passed"
     ]
     if row.comparison is not None:
-        sentence = row.comparison.sentence.removeprefix(f"{row.comparison.outcome}: ")
-        lines.append(
-            f"<li>Against the baseline: {text(row.comparison.outcome)}; {text(sentence)}</li>"
-        )
+        outcome, sentence = row.comparison.outcome, row.comparison.sentence
+        sentence = sentence.removeprefix(f"{outcome}: ")
+        lines.append(f"<li>Against the baseline {text(outcome)}: {text(sentence)}</li>")
     measurement = row.measurement
     if measurement is not None:
-        lines += [f'<li class="finding">{text(finding)}</li>' for finding in measurement.findings]
         lines += [f'<li class="note">{text(note)}</li>' for note in measurement.notes]
+        lines += [f"<li>{text(finding)}</li>" for finding in measurement.findings]
     if lines:
-        yield f'<ul class="sentences">{"".join(lines)}</ul>'
+        yield f'<ul class="sentences">{"".join(lines[:_SHOWN])}</ul>'
+    if len(lines) > _SHOWN:
+        yield (
+            f'<details class="more"><summary>{len(lines) - _SHOWN} more</summary>'
+            f'<ul class="sentences">{"".join(lines[_SHOWN:])}</ul></details>'
+        )
 
 
 def _files(measurement: MeasurementRecord) -> Iterator[str]:

@@ -265,7 +265,7 @@ def bar(
     ends = (place(value if low is None else low), "100" if high is None else place(high))
     whisker = f'<path class="ci" d="M{ends[0]} 5H{ends[1]}"/>' if low is not None else ""
     return (
-        '<svg class="bar" viewBox="0 0 100 10" width="100" height="10" aria-hidden="true">'
+        '<svg class="bar" viewBox="0 0 100 10" aria-hidden="true">'
         f'<rect class="track" y="2" width="100" height="6"/>'
         f'<rect class="{status}" y="2" width="{place(value)}" height="6"/>{whisker}'
         f'<path class="tick" d="M{_TICK:g} 0V10"/></svg>'

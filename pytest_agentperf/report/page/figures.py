@@ -179,7 +179,7 @@ def _block(block: LoopBlock, worst: float) -> str:
     stack = "\n".join(text(line, 300) for line in block.stack)
     width = f"{100 * max(block.seconds, 0) / worst:.0f}"
     return (
-        f'<li><svg class="bar" viewBox="0 0 100 10" width="100" height="10" aria-hidden="true">'
+        f'<li><svg class="bar" viewBox="0 0 100 10" aria-hidden="true">'
         f'<rect class="block" y="2" width="{width}" height="6" rx="1"/></svg>'
         f"<b>{quantity(block.seconds, Unit.SECONDS)}</b> {text(block.cause, 60)}"
         f" at {quantity(block.start, Unit.SECONDS)}"

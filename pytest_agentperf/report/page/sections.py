@@ -5,14 +5,8 @@ from typing import Final
 
 from pytest_agentperf.report.page.budgets import shown_name
 from pytest_agentperf.report.page.figures import figures
-from pytest_agentperf.report.page.markup import (
-    badge,
-    file_link,
-    known_status,
-    number,
-    text,
-    title_of,
-)
+from pytest_agentperf.report.page.markup import badge, file_link, known_status, number, text
+from pytest_agentperf.report.page.numbers import numbers_html
 from pytest_agentperf.report.record import MeasurementRecord
 from pytest_agentperf.report.run import Row
 
@@ -34,7 +28,7 @@ def section(place: int, row: Row, *, is_open: bool) -> Iterator[str]:
         yield f'<div class="figures">{drawn}</div>'
     if row.measurement is not None:
         yield from _files(row.measurement)
-        yield _numbers(row.measurement)
+        yield numbers_html(row.measurement)
     yield "</details>"
 
 
@@ -83,23 +77,3 @@ def _files(measurement: MeasurementRecord) -> Iterator[str]:
             for name, path in measurement.profiles.items()
         )
         yield f'<p class="files">Profiles: {links}</p>'
-
-
-def _numbers(measurement: MeasurementRecord) -> str:
-    known = "".join(
-        f'<tr><th scope="row">{text(title_of(name), 80)}</th>'
-        f'<td class="n">{number(name, value)}</td></tr>'
-        for name, value in measurement.metrics.items()
-    )
-    unknown = "".join(
-        f'<tr><th scope="row">{text(name, 80)}</th><td>unknown: {text(reason)}</td></tr>'
-        for name, reason in measurement.unknown.items()
-    )
-    if not known and not unknown:
-        return ""
-    beside = ", ".join(measurement.monitors)
-    watched = f"<p>Beside: {text(beside)}</p>" if beside else ""
-    return (
-        f'<details class="numbers"><summary>All numbers</summary>{watched}'
-        f"<table><tbody>{known}{unknown}</tbody></table></details>"
-    )

@@ -38,17 +38,17 @@ class Axis:
             share = (inside - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 
-    def tenths(self, values: Iterable[float]) -> list[int]:
-        """Return where *values* are, in whole tenths of a pixel."""
-        low, start = self.low, 10 * self.start
+    def places(self, values: Iterable[float], scale: int) -> list[int]:
+        """Return where *values* are, in whole parts of a pixel, *scale* of them in each."""
+        low, start = self.low, scale * self.start
         if self.is_log:
-            factor = 10 * (self.end - self.start) / math.log(self.high / low)
+            factor = scale * (self.end - self.start) / math.log(self.high / low)
             log = math.log
             return [
                 round(start + factor * log(value / low)) if value > low else round(start)
                 for value in values
             ]
-        factor = 10 * (self.end - self.start) / (self.high - low)
+        factor = scale * (self.end - self.start) / (self.high - low)
         return [round(start + factor * (value - low)) for value in values]
 
     def ticks(self, most: int = 5) -> list[float]:

@@ -1,7 +1,7 @@
 """Drawings as SVG text: pure functions of numbers, in few bytes.
 
-Lines are drawn in whole tenths of a pixel. Colours are classes, which the page's style sheet gives
-their values for light and dark.
+Lines are drawn in whole quarters of a pixel. Colours are classes, to which the style sheet of the
+page gives values for light and dark.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,6 +19,7 @@ _WIDTH: Final = 520
 _LEFT: Final = 40
 _RIGHT: Final = 510
 _LABEL: Final = 14  # the height of a limit's label
+_FINE: Final = 4
 _WIDE: Final = 0.4  # the smallest of the largest value, below which 0 is drawn
 _DOTS: Final = 40  # values up to this number are drawn one by one
 
@@ -79,7 +80,7 @@ def svg(width: float, height: float, label: str, body: Iterable[str], kind: str 
 
 
 def path(xs: Sequence[int], ys: Sequence[int]) -> str:
-    """Return the data of a path through points in tenths of a pixel; equal neighbours are one."""
+    """Return the data of a path through points in whole numbers; equal neighbours are one."""
     moves: list[str] = []
     last_x, last_y = xs[0], ys[0]
     for x, y in zip(xs, ys, strict=True):
@@ -90,17 +91,17 @@ def path(xs: Sequence[int], ys: Sequence[int]) -> str:
 
 
 def _drawn(shape: Shape, across: Axis, up: Axis) -> str:
-    xs = across.tenths(shape.xs)
-    data = path(xs, up.tenths(shape.ys))
+    xs = across.places(shape.xs, _FINE)
+    data = path(xs, up.places(shape.ys, _FINE))
     if shape.lows:
-        data += f"L{path(xs[::-1], up.tenths(shape.lows)[::-1])[1:]}Z"
+        data += f"L{path(xs[::-1], up.places(shape.lows, _FINE)[::-1])[1:]}Z"
     elif len(xs) <= _DOTS and shape.kind != "base":
-        data += "".join(f"M{x} {y}h0" for x, y in zip(xs, up.tenths(shape.ys), strict=True))
+        data += "".join(f"M{x} {y}h0" for x, y in zip(xs, up.places(shape.ys, _FINE), strict=True))
     return f'<path class="{shape.kind}" d="{data}"><title>{text(shape.title)}</title></path>'
 
 
 def _scaled(elements: Iterable[str]) -> str:
-    return f'<g transform="scale(.1)">{"".join(elements)}</g>'
+    return f'<g transform="scale(.25)">{"".join(elements)}</g>'
 
 
 def _across(axis: Axis, unit: Unit | None, top: float, bottom: float, most: int = 6) -> str:
@@ -237,9 +238,10 @@ def _lane(lane: Lane, across: Axis, top: float, bottom: float) -> str:
 
 def sparkline(values: Sequence[float], label: str) -> str:
     """Return *values* as a line without axes, from 0."""
+    values = values[:: max(len(values) // 40, 1)]
     across = Axis(0, max(len(values) - 1, 1), 1, 79)
     up = fit_axis(values, 17, 2)
-    data = path(across.tenths(range(len(values))), up.tenths(values))
+    data = path(across.places(range(len(values)), _FINE), up.places(values, _FINE))
     return svg(80, 18, label, (_scaled((f'<path class="now" d="{data}"/>',)),), "spark")
 
 
@@ -266,7 +268,6 @@ def bar(
     whisker = f'<path class="ci" d="M{ends[0]} 5H{ends[1]}"/>' if low is not None else ""
     return (
         '<svg class="bar" viewBox="0 0 100 10" aria-hidden="true">'
-        f'<rect class="track" y="2" width="100" height="6"/>'
         f'<rect class="{status}" y="2" width="{place(value)}" height="6"/>{whisker}'
         f'<path class="tick" d="M{_TICK:g} 0V10"/></svg>'
     )
@@ -276,17 +277,15 @@ def strip(lookups: str, label: str) -> str:
     """Return the hits and misses of a cache in their order: a hit is tall, a miss is short.
 
     Args:
-        lookups: `H` for each hit, `M` for each miss.
+        lookups: `H` for each hit, `M` for each miss; one at least.
         label: What it shows.
     """
-    at, paths = 0, {"H": "", "M": ""}
-    for letter, group in groupby(lookups):
-        count = len(list(group))
-        paths[letter] += f"M{at} {0 if letter == 'H' else 14}h{count}V20h-{count}z"
-        at += count
-    width = max(at, 1)
+    runs = [len(list(group)) for _, group in groupby(lookups)]
+    first = 0 if lookups.startswith("M") else runs.pop(0)
+    dashes = " ".join(map(str, (first, *runs)))
+    width = max(len(lookups), 1)
     return (
         f'<svg class="strip" viewBox="0 0 {width} 20" preserveAspectRatio="none" role="img"'
-        f' aria-label="{text(label)}"><path class="hit" d="{paths["H"]}"/>'
-        f'<path class="miss" d="{paths["M"]}"/></svg>'
+        f' aria-label="{text(label)}"><path class="miss" d="M0 17H{width}"/>'
+        f'<path class="hit" d="M0 10H{width}" stroke-dasharray="{dashes}"/></svg>'
     )

@@ -1,7 +1,6 @@
 """Runs that have everything a page draws, made up with a fixed seed."""
 
 import random
-from collections.abc import Sequence
 
 from pytest_agentperf.core.detail import Detail, LoopBlock, PathStep, Trace, TraceSpan, quantiles
 from pytest_agentperf.core.sample import Sample
@@ -90,7 +89,7 @@ def full_record(name: str, calls: int = 200, *, is_failed: bool = False) -> Perf
         ["search × 3 ran one after the other"],
         ["loop watch"],
         {"memory": curve("B", rng), "rate": curve("/s", rng)},
-        {"cprofile": "/tmp/profiles/a b.prof"},
+        {"cprofile": "/home/a b/c.prof"},
         detail,
     )
     against = ComparisonRecord(name, "regressed", "+11 %, p = 0.001", 1.11, 1.05, 1.17, 0.001, 10)
@@ -100,9 +99,7 @@ def full_record(name: str, calls: int = 200, *, is_failed: bool = False) -> Perf
 
 
 def curve(unit: str, rng: random.Random) -> CurveRecord:
-    points: Sequence[Sequence[float]] = [
-        [nth, 1e6 + 1e4 * nth + rng.random()] for nth in range(200)
-    ]
+    points = [[nth, 1e6 + 1e4 * nth + rng.random()] for nth in range(200)]
     return CurveRecord("seconds", unit, points)
 
 

@@ -18,7 +18,7 @@ from pytest_agentperf.report.svg import bar
 
 __all__ = ["budgets_table", "shown_name"]
 
-_NONE: Final = '<td class="n">–</td>'
+_NONE: Final = '<td class="n">–'
 _NUMBERS: Final = ' class="n" data-numbers'
 _HEADS: Final = (
     ("Verdict", " data-numbers"),
@@ -65,7 +65,7 @@ def _verdict(place: int, row: Row, verdict: VerdictRecord, *, is_first: bool) ->
     bound = verdict.warn if is_warning else verdict.limit
     share = value / bound if value is not None and bound else None
     cells = (
-        f"<td>{text(title_of(metric), 80)}</td>",
+        f"<td>{text(title_of(metric), 80)}",
         _number(number(metric, value), value),
         _number(_interval(verdict), verdict.low),
         _number(_budget(verdict, bound), share),
@@ -77,14 +77,14 @@ def _verdict(place: int, row: Row, verdict: VerdictRecord, *, is_first: bool) ->
 def _origin(row: Row, verdict: VerdictRecord) -> str:
     """Return where a limit came from; the name of the test stands in the same row."""
     source = verdict.source.replace(f'"{row.nodeid}"', '"…"').replace(row.nodeid, "this test")
-    return f'<td class="from" title="{text(source, 400)}">{short(source, 120)}</td>'
+    return f'<td class="from" title="{text(source, 400)}">{short(source, 30)}'
 
 
 def _measured(place: int, row: Row) -> str:
     value = row.metrics.get("latency_p50")
     metric = "–" if value is None else "p50 latency"
-    cells = (f"<td>{metric}</td>", _number(number("latency_p50", value), value), _NONE, _NONE)
-    others = (_change(row.comparison), _calls(row), "<td>–</td>")
+    cells = (f"<td>{metric}", _number(number("latency_p50", value), value), _NONE, _NONE)
+    others = (_change(row.comparison), _calls(row), "<td>–")
     return _row(place, row, "measured", (*cells, *others), is_first=True)
 
 
@@ -92,19 +92,19 @@ def _row(place: int, row: Row, status: str, cells: Iterable[str], *, is_first: b
     order = STATUSES.index(status) if status in STATUSES else len(STATUSES)
     name = shown_name(row.nodeid, row.label, with_file=is_first)
     return (
-        f'<tr{"" if is_first else " class=again"}><td data-v="{order}">{badge(status)}</td>'
-        f'<th scope="row"><a href="#t{place}">{name}</a></th>{"".join(cells)}</tr>'
+        f'<tr{"" if is_first else " class=again"}><td data-v="{order}">{badge(status)}'
+        f'<th scope="row"><a href="#t{place}">{name}</a></th>{"".join(cells)}'
     )
 
 
 def _calls(row: Row) -> str:
     calls = row.measurement.calls if row.measurement else 0
-    return f'<td class="n" data-v="{calls}">{calls:,}</td>'
+    return f'<td class="n" data-v="{calls}">{calls:,}'
 
 
 def _number(shown: str, value: float | None) -> str:
     key = "" if value is None else f' data-v="{value:.6g}"'
-    return f'<td class="n"{key}>{shown}</td>'
+    return f'<td class="n"{key}>{shown}'
 
 
 def _interval(verdict: VerdictRecord) -> str:
@@ -130,13 +130,13 @@ def _budget(verdict: VerdictRecord, bound: float | None) -> str:
 
 def _change(comparison: ComparisonRecord | None) -> str:
     if comparison is None:
-        return '<td class="n">–</td>'
+        return '<td class="n">–'
     if comparison.ratio is None:
-        return f'<td class="n">{text(comparison.outcome, 40)}</td>'
+        return f'<td class="n">{text(comparison.outcome, 40)}'
     change = 100 * (comparison.ratio - 1)
     outcome = text(comparison.outcome, 40)
     return (
         f'<td class="n" data-v="{change:.6g}" title="{text(comparison.sentence)}">'
         f'{change:+.1f} % <small class="s {"failed" if outcome == "regressed" else ""}">'
-        f"{outcome}</small></td>"
+        f"{outcome}</small>"
     )

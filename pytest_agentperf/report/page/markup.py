@@ -7,9 +7,9 @@ from urllib.parse import quote
 from pytest_agentperf.core.metrics import Direction, Metric, find_metric
 from pytest_agentperf.core.units import Unit, format_quantity
 from pytest_agentperf.report.escape import plain_line
+from pytest_agentperf.report.run import STATUSES
 
 __all__ = [
-    "GLYPHS",
     "badge",
     "figure",
     "file_link",
@@ -23,16 +23,7 @@ __all__ = [
     "unit_of",
 ]
 
-GLYPHS: Final = {
-    "failed": "✕",
-    "regressed": "✕",
-    "undecided": "?",
-    "warned": "!",
-    "passed": "✓",
-    "measured": "·",
-}
-"""A sign for each status, so that none is told by its colour alone."""
-
+_STATUSES: Final = frozenset({"regressed", *STATUSES})
 _LONGEST: Final = 4000
 
 
@@ -55,14 +46,14 @@ def _cut(value: str, most: int) -> str:
 
 def known_status(status: str) -> str:
     """Return *status* as a class of the style sheet."""
-    return status if status in GLYPHS else "measured"
+    return status if status in _STATUSES else "measured"
 
 
 def badge(status: str) -> str:
-    """Return *status* with its sign."""
+    """Return *status*; the style sheet puts a sign before it, so that it is more than a colour."""
     known = known_status(status)
     word = "no budget" if status == "measured" else text(status, 40)
-    return f'<span class="s {known}"><b aria-hidden="true">{GLYPHS[known]}</b>{word}</span>'
+    return f'<span class="s {known}">{word}</span>'
 
 
 def _known(metric: str) -> Metric | None:

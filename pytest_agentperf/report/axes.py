@@ -1,13 +1,15 @@
 """Axes: from values to places on a drawing, with ticks at round numbers."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Axis", "fit_axis"]
+__all__ = ["Axis", "fit_axis", "tight_axis"]
 
 _LOG_FROM: Final = 12.0
+_LARGEST: Final = 1e100  # beyond, and beyond its inverse, differences and ratios overflow
+_FLAT: Final = 1e-9
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -38,17 +40,16 @@ class Axis:
             share = (inside - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 
-    def places(self, values: Iterable[float], scale: int) -> list[int]:
+    def places(self, values: Sequence[float], scale: int) -> list[int]:
         """Return where *values* are, in whole parts of a pixel, *scale* of them in each."""
-        low, start = self.low, scale * self.start
+        low, high, start = self.low, self.high, scale * self.start
+        if min(values) < low or max(values) > high:
+            values = [min(max(value, low), high) for value in values]
+        length = scale * (self.end - self.start)
         if self.is_log:
-            factor = scale * (self.end - self.start) / math.log(self.high / low)
-            log = math.log
-            return [
-                round(start + factor * log(value / low)) if value > low else round(start)
-                for value in values
-            ]
-        factor = scale * (self.end - self.start) / (self.high - low)
+            factor, log = length / math.log(high / low), math.log
+            return [round(start + factor * log(value / low)) for value in values]
+        factor = length / (high - low)
         return [round(start + factor * (value - low)) for value in values]
 
     def ticks(self, most: int = 5) -> list[float]:
@@ -61,10 +62,21 @@ class Axis:
         return [number * step for number in range(first, last + 1)]
 
 
+def tight_axis(values: Sequence[float], start: float, end: float) -> Axis:
+    """Return an axis from the lowest to the highest of *values*, of which there must be one."""
+    low, high = max(min(values), -_LARGEST), min(max(values), _LARGEST)
+    size = max(abs(low), abs(high))
+    if size < 1 / _LARGEST:
+        return Axis(0.0, 1.0, start, end)
+    if high - low < _FLAT * size:
+        low, high = low - size / 2, high + size / 2
+    return Axis(low, high, start, end)
+
+
 def fit_axis(
     values: Sequence[float], start: float, end: float, *, from_zero: bool = True, logs: bool = False
 ) -> Axis:
-    """Return an axis with room for all *values*.
+    """Return an axis with room around all *values*.
 
     Args:
         values: One at least.
@@ -73,14 +85,12 @@ def fit_axis(
         from_zero: Whether 0 is on it.
         logs: Whether it may be logarithmic, as it is where the values span more than a decade.
     """
-    low, high = min(values), max(values)
-    if logs and low > 0 and high / low > _LOG_FROM:
+    axis = tight_axis([0.0, *values] if from_zero else values, start, end)
+    low, high = tight_axis(values, start, end).low, axis.high
+    if logs and low > 1 / _LARGEST and high / low > _LOG_FROM:
         return Axis(low / 1.1, high * 1.1, start, end, is_log=True)
-    low = min(low, 0.0) if from_zero else low
-    if not high > low:
-        low, high = (low - 0.5 * abs(low), high + 0.5 * abs(high)) if high else (0.0, 1.0)
-    pad = 0.04 * (high - low)
-    return Axis(low - (pad if low and not from_zero else 0.0), high + pad, start, end)
+    pad = 0.04 * (axis.high - axis.low)
+    return Axis(axis.low and axis.low - pad, axis.high + pad, start, end)
 
 
 def _step(least: float) -> float:

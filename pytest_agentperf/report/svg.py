@@ -10,7 +10,7 @@ from itertools import chain, groupby
 from typing import Final
 
 from pytest_agentperf.core.units import Unit
-from pytest_agentperf.report.axes import Axis, fit_axis
+from pytest_agentperf.report.axes import Axis, fit_axis, tight_axis
 from pytest_agentperf.report.page.markup import quantity, text
 
 __all__ = ["Lane", "Mark", "Shape", "bar", "ecdf", "lanes", "path", "sparkline", "strip", "svg"]
@@ -205,8 +205,7 @@ def lanes(label: str, unit: Unit | None, found: Sequence[Lane], height: float = 
         height: Of each lane, in pixels.
     """
     ends = [x for lane in found for shape in lane.shapes for x in (shape.xs[0], shape.xs[-1])]
-    low, high = min(ends), max(ends)
-    across = Axis(low, high if high > low else low + 1, _LEFT + 14, _RIGHT)
+    across = tight_axis(ends, _LEFT + 14, _RIGHT)
     body, top = [], 16.0
     for lane in found:
         body.append(_lane(lane, across, top, top + height))

@@ -1,6 +1,7 @@
 """Runs that have everything a page draws, made up with a fixed seed."""
 
 import random
+from dataclasses import replace
 
 from pytest_agentperf.core.detail import Detail, LoopBlock, PathStep, Trace, TraceSpan, quantiles
 from pytest_agentperf.core.sample import Sample
@@ -13,7 +14,7 @@ from pytest_agentperf.report.record import (
 )
 from pytest_agentperf.report.run import Run
 
-__all__ = ["big_run", "full_record", "full_run"]
+__all__ = ["big_run", "full_record", "full_run", "hostile_run"]
 
 STATISTICS = ("min", "mean", "max", "stddev", "p50", "p90", "p95", "p99")
 SPANS = ("plan", "search", "search", "search", "rank", "model")
@@ -119,3 +120,54 @@ def big_run(tests: int, calls: int = 1000) -> Run:
     """Return a run of many tests."""
     names = (f"tests/perf/test_agents.py::test_{nth}" for nth in range(tests))
     return Run([full_record(name, calls, is_failed=not nth % 20) for nth, name in enumerate(names)])
+
+
+HOSTILE = (
+    "<script>hacked=1</script>\"'><img src=x onerror=hacked=1>]]>-->${hacked=1}|`\n\x1b[31m\u202e"
+    "\ud800&lt;%3A"
+)
+
+
+def hostile_run(text: str = HOSTILE) -> Run:
+    """Return a run whose every text is *text*."""
+    benign = full_record("t.py::test", is_failed=True)
+    (measurement,) = benign.measurements
+    assert measurement.detail is not None
+    detail = replace(
+        measurement.detail,
+        quantiles={**measurement.detail.quantiles, text: (1.0, 2.0)},
+        traces=tuple(hostile_trace(each, text) for each in measurement.detail.traces),
+        blocks=(LoopBlock(0.0, 0.1, text, text, (text, text)),),
+    )
+    hostile = replace(
+        measurement,
+        label=text,
+        subject=text,
+        metrics={**measurement.metrics, text: 1.0},
+        unknown={text: text},
+        notes=[text],
+        findings=[text] * 7,
+        monitors=[text],
+        curves={text: CurveRecord(text, text, [[0.0, 1.0], [1.0, 2.0]])},
+        profiles={text: text},
+        detail=detail,
+    )
+    verdicts = [replace(each, label=text, source=text, sentence=text) for each in benign.verdicts]
+    strange = replace(verdicts[0], metric=text, value=1.0, limit=2.0)
+    compared = [
+        replace(each, name=f"t.py::{text}#{text}", sentence=text, outcome=text)
+        for each in benign.comparisons
+    ]
+    record = replace(
+        benign,
+        nodeid=f"t.py::{text}",
+        measurements=[hostile],
+        verdicts=[*verdicts, strange],
+        comparisons=compared,
+    )
+    return Run([record], text, text, {text: text}, 1, {text: text}, [text], [text])
+
+
+def hostile_trace(found: Trace, text: str) -> Trace:
+    spans = tuple(replace(span, name=text, where=text, error=text) for span in found.spans)
+    return replace(found, title=text, spans=spans)

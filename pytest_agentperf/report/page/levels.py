@@ -1,5 +1,6 @@
 """Figures of levels over time or over calls: memory, load, and what a system does meanwhile."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -71,6 +72,8 @@ def _note(curve: CurveRecord) -> str:
     if curve.unit != "B":
         return ""
     change = slope(curve.points)
+    if not math.isfinite(change):
+        return ""
     per = curve.axis.removesuffix("s")
     sign = "+" if change > 0 else "" if change else "±"
     return f"{sign}{quantity(change, Unit.BYTES)} per {per}"
@@ -81,7 +84,7 @@ def slope(points: Sequence[Sequence[float]]) -> float:
     count = len(points)
     middle_x = sum(x for x, _ in points) / count
     middle_y = sum(y for _, y in points) / count
-    spread = sum((x - middle_x) ** 2 for x, _ in points)
+    spread = sum((x - middle_x) * (x - middle_x) for x, _ in points)
     if not spread:
         return 0.0
     return sum((x - middle_x) * (y - middle_y) for x, y in points) / spread

@@ -64,7 +64,7 @@ class Axis:
 
 def tight_axis(values: Sequence[float], start: float, end: float) -> Axis:
     """Return an axis from the lowest to the highest of *values*, of which there must be one."""
-    low, high = max(min(values), -_LARGEST), min(max(values), _LARGEST)
+    low, high = (min(max(end, -_LARGEST), _LARGEST) for end in (min(values), max(values)))
     size = max(abs(low), abs(high))
     if size < 1 / _LARGEST:
         return Axis(0.0, 1.0, start, end)

@@ -112,8 +112,6 @@ def quantiles(sample: Sample, most: int = _POINTS) -> tuple[float, ...]:
         most: How many values to return at most, 2 or more; all of them where there are fewer.
     """
     count = min(sample.count, most)
-    if count <= 1:
-        return (sample.min,) * count
     if sample.count <= most:
         return tuple(sample.ordered(rank) for rank in range(1, count + 1))
     return tuple(sample.percentile(100 * place / (count - 1)) for place in range(count))

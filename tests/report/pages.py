@@ -93,7 +93,10 @@ def full_record(name: str, calls: int = 200, *, is_failed: bool = False) -> Perf
         {"cprofile": "/home/a b/c.prof"},
         detail,
     )
-    against = ComparisonRecord(name, "regressed", "+11 %, p = 0.001", 1.11, 1.05, 1.17, 0.001, 10)
+    against = ComparisonRecord(
+        *(name, "regressed", "+11 %, p = 0.001", "base main@a1b2c3d", 0.18, 0.2),
+        *(1.11, 1.05, 1.17, 0.001, 10),
+    )
     return PerfRecord(
         name, [measurement], verdicts(metrics, is_failed=is_failed), 0, comparisons=[against]
     )

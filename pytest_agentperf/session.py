@@ -196,7 +196,8 @@ class PerfSession:
             is_failed = raised is not None or bool(failures)
             measurements = self._profiles.settle(measurements, is_failed=is_failed)
         if self.settings.reports.wants_details:
-            measurements = running.detailed(measurements)
+            past = self.gate.base_latencies(gated.runs) if self.gate else {}
+            measurements = running.detailed(measurements, past)
         self._attempts[nodeid] = attempt = self._attempts.get(nodeid, 0) + 1
         ignored += running.dropped
         record = make_record(nodeid, measurements, verdicts, ignored, attempt, gated)

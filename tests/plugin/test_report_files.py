@@ -8,6 +8,7 @@ import pytest
 
 from pytest_agentperf.gate import SIDE_VARIABLE
 from pytest_agentperf.gate.job import Job, write_job
+from pytest_agentperf.report import formats as registry
 from tests.plugin.conftest import Project, shown
 
 FORMATS = ("json", "markdown", "openmetrics", "github-benchmark", "bencher", "pytest-benchmark")
@@ -30,6 +31,11 @@ def refusal(project: Project, *arguments: str) -> str:
     assert "test_it.py" not in result.stdout.str()
     assert sorted(project.path.rglob("*.out*")) == before
     return shown(result)
+
+
+def test_option_knows_every_format(project: Project) -> None:
+    said = " ".join(project.run("--help").stdout.str().split())
+    assert f"FORMAT is {', '.join(registry.FORMATS)}; may be given" in said
 
 
 def test_every_format_is_written_in_one_run(project: Project) -> None:

@@ -65,6 +65,12 @@ class GateSettings:
     update_baseline: bool
     require_baseline: bool
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether tests are to be held against others, or kept for that."""
+        asked = (self.against, self.baseline, self.update_baseline, self.require_baseline)
+        return any(asked)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

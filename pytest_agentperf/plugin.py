@@ -125,7 +125,8 @@ def pytest_configure_node(node: Any) -> None:
     awake = _wake(node.config)
     _register_reporter(node.config, awake)
     node.workerinput["agentperf_narrowed"] = is_narrowed(node.config)
-    node.workerinput["agentperf_gate"] = awake.gate.told()
+    if awake.gate is not None:
+        node.workerinput["agentperf_gate"] = awake.gate.told()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

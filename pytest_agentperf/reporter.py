@@ -20,6 +20,7 @@ from pytest_agentperf.runtime import BEGUN, RECORD
 from pytest_agentperf.session import PerfSession
 
 if TYPE_CHECKING:
+    from pytest_agentperf.gated import Gate
     from pytest_agentperf.report.run import Run
     from pytest_agentperf.report.terminal import Line
 
@@ -101,7 +102,8 @@ class Reporter:
             width=width,
             is_unicode=can_show(getattr(sys.__stdout__, "encoding", None)),
         )
-        lines += self._session.gate.lines(list(self._records.values()), verbosity)
+        if self._session.gate is not None:
+            lines += self._session.gate.lines(list(self._records.values()), verbosity)
         lines += self._moved
         return lines + [Line(f"warning: {sentence}", "warned") for sentence in self._notes()]
 
@@ -118,7 +120,8 @@ class Reporter:
             self._unused = self._session.acceptances.unused()
         if not self._has_run or self._getpid() != self._pid or exitstatus not in {0, 1}:
             return
-        self._move_baseline(session, is_passed=exitstatus == 0)
+        if self._session.gate is not None:
+            self._move_baseline(session, self._session.gate, is_passed=exitstatus == 0)
         run = self._run(session.config, int(exitstatus))
         if self._records:
             self._keep(session.config, run)
@@ -129,7 +132,7 @@ class Reporter:
         from pytest_agentperf.gate.environment import environment_key
         from pytest_agentperf.report.run import Run
 
-        workers = getattr(config.option, "numprocesses", None) or 0
+        workers = getattr(config.option, "numprocesses", None) or 1
         return Run(
             list(self._records.values()),
             datetime.now(UTC).isoformat(timespec="seconds"),
@@ -178,12 +181,12 @@ class Reporter:
             where = error.filename or "pytest's cache directory"
             self._broken.append(f"{where}: the run could not be kept: {error.strerror or error}")
 
-    def _move_baseline(self, session: pytest.Session, *, is_passed: bool) -> None:
+    def _move_baseline(self, session: pytest.Session, gate: "Gate", *, is_passed: bool) -> None:
         """Add the runs of this session to the baseline, where that is asked for."""
         from pytest_agentperf.report.terminal import Line
 
         try:
-            told = self._session.gate.keep(list(self._records.values()), is_passed=is_passed)
+            told = gate.keep(list(self._records.values()), is_passed=is_passed)
         except (OSError, AgentPerfError) as error:
             self._moved = [Line(f"the baseline could not be updated: {error}", "failed")]
             if is_passed:

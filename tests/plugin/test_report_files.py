@@ -50,7 +50,7 @@ def test_every_format_is_written_in_one_run(project: Project) -> None:
     assert content["exit_status"] == 1
     line = project.line_of("60s")
     assert content["places"]["test_it.py::test_passed"] == f"test_it.py:{line}"
-    assert "xdist workers" in content["environment"]
+    assert "1 worker" in content["environment"]
     text = (project.path / "out/markdown").read_text(encoding="utf-8")
     assert "1 of 2 budgets exceeded" in text
 
@@ -248,7 +248,7 @@ def test_controller_of_xdist_writes_once_what_its_workers_measured(project: Proj
     assert result.ret == 1
     content = json.loads((project.path / "a.out").read_text(encoding="utf-8"))
     assert len(content["tests"]) == 8
-    assert content["environment"].endswith("2 xdist workers")
+    assert "2 workers" in content["environment"]
     line = project.line_of("1ms")
     assert content["places"]["test_it.py::test_failed"] == f"test_it.py:{line}"
     assert "1 of 2 budgets exceeded" in (project.path / "b.out").read_text(encoding="utf-8")

@@ -142,6 +142,7 @@ class Reporter:
             places=self._places,
             lost=self._crashed,
             notes=self._notes(),
+            regressions=self._session.settings.gate.regressions,
         )
 
     def _notes(self) -> list[str]:

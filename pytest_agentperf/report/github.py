@@ -33,7 +33,8 @@ def _annotate(row: Row, run: Run, prefix: str) -> Iterator[str]:
     if level is not None:
         sentences = [verdict.sentence for verdict in row.verdicts if verdict.status == row.status]
     if row.comparison and is_regressed(row):
-        level, title = "error", "regressed"
+        is_failed = level == "error" or run.regressions == "fail"
+        level, title = "error" if is_failed else "warning", "regressed"
         sentences.insert(0, row.comparison.sentence)
     if level is None:
         return

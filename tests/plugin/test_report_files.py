@@ -255,6 +255,18 @@ def test_controller_of_xdist_writes_once_what_its_workers_measured(project: Proj
 
 
 def test_process_that_a_test_forks_writes_nothing(project: Project) -> None:
+    project.write(
+        "conftest.py",
+        """
+        import os, pathlib
+        first = os.getpid()
+
+        def pytest_unconfigure():
+            if os.getpid() != first:
+                seen = pathlib.Path("a.out").exists()
+                pathlib.Path("seen").write_text(str(seen))
+        """,
+    )
     project.tests("""
         def test_x(perf_timer):
             perf_timer(answer)
@@ -265,8 +277,8 @@ def test_process_that_a_test_forks_writes_nothing(project: Project) -> None:
     """)
     result = project.run_apart("--perf-report=json=a.out", "-Wignore")
     assert result.ret == 0
-    kept = [path.name for path in project.path.glob("*.out*")]
-    assert kept == ["a.out"]
+    assert (project.path / "seen").read_text(encoding="utf-8") == "False"
+    assert [path.name for path in project.path.glob("*.out*")] == ["a.out"]
 
 
 def test_side_of_a_comparison_writes_nothing(

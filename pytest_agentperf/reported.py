@@ -26,14 +26,10 @@ __all__ = [
     "write_reports",
 ]
 
-_FORMATS: Final = (
-    *("html", "json", "markdown", "openmetrics", "github-benchmark", "bencher"),
-    "pytest-benchmark",
-)
 _DETAILED: Final = ("html", "json")
 _REPORT: Final = (
-    f"Write what was measured to a file, once the tests have run; FORMAT is {', '.join(_FORMATS)};"
-    " may be given several times"
+    "Write what was measured to a file, once the tests have run; FORMAT is html, json, markdown,"
+    " openmetrics, github-benchmark, bencher or pytest-benchmark; may be given several times"
 )
 
 
@@ -111,8 +107,10 @@ def _read_file(start: Path, text: str) -> tuple[str, Path]:
     source = f"--perf-report {text}"
     if not equals or not written:
         raise pytest.UsageError(f"{source}: expected FORMAT=PATH, as in html=report.html")
-    if name not in _FORMATS:
-        raise pytest.UsageError(f"{source}: {UnknownNameError('format', name, _FORMATS)}")
+    from pytest_agentperf.report.formats import FORMATS
+
+    if name not in FORMATS:
+        raise pytest.UsageError(f"{source}: {UnknownNameError('format', name, FORMATS)}")
     # Links stay what they are, and so does what they point to.
     return name, Path(os.path.abspath(start / written))  # noqa: PTH100
 
@@ -144,6 +142,8 @@ def _why_unwritable(path: Path) -> str:
 
 def write_reports(run: "Run", files: Sequence[tuple[str, Path]]) -> Iterator[str]:
     """Write *run* to *files*; yield a sentence for each that could not be written."""
+    if not files:
+        return
     from pytest_agentperf.report.formats import write_report
 
     for name, path in files:

@@ -120,7 +120,7 @@ class Reporter:
             self._unused = self._session.acceptances.unused()
         if not self._has_run or self._getpid() != self._pid or exitstatus not in {0, 1}:
             return
-        if self._session.gate is not None:
+        if self._session.gate is not None and self._records:
             self._move_baseline(session, self._session.gate, is_passed=exitstatus == 0)
         run = self._run(session.config, int(exitstatus))
         if self._records:

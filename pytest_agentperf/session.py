@@ -60,7 +60,8 @@ class PerfSession:
         workers = getattr(config, "workerinput", {}).get("workercount", 1)
         self._conditions = f"{workers} xdist workers" if workers > 1 else ""
         self.gate: Gate | None = None
-        if self.settings.gate.is_asked:
+        # A report keeps the times of runs, which `agentperf compare` holds against each other.
+        if self.settings.gate.is_asked or self.settings.reports.wants_details:
             from pytest_agentperf.gated import open_gate
 
             self.gate = open_gate(config, self.settings, self.budgets.rule)

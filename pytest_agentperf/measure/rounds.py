@@ -91,6 +91,11 @@ class Schedule:
         return self._plan.max_tokens is not None or self._plan.max_cost is not None
 
     @property
+    def needs_moments(self) -> bool:
+        """Whether it is asked when each call began and ended."""
+        return self._recording.moments is not None
+
+    @property
     def recording(self) -> Recording:
         """Where the next call is recorded: apart while warming up and when all rounds are made."""
         is_round = self._made >= self._plan.warmup and not self._is_over

@@ -39,7 +39,9 @@ def _annotate(row: Row, run: Run, prefix: str) -> Iterator[str]:
     if level is None:
         return
     file, _, line = run.places.get(row.nodeid, "").rpartition(":")
-    where = [f"file={github_property(prefix + file)}", f"line={line}"] if file else []
+    where = (
+        [f"file={github_property(prefix + file)}", f"line={github_property(line)}"] if file else []
+    )
     where.append(f"title={github_property(shorten(f'{title}: {row.name}', _LONGEST))}")
     text = "; ".join(sentences)
     yield f"::{level} {','.join(where)}::{github_text(shorten(text, _LONGEST))}"

@@ -51,6 +51,7 @@ def test_every_format_is_written_in_one_run(project: Project) -> None:
     line = project.line_of("60s")
     assert content["places"]["test_it.py::test_passed"] == f"test_it.py:{line}"
     assert "1 worker" in content["environment"]
+    assert content["versions"]["pytest"] == pytest.__version__
     text = (project.path / "out/markdown").read_text(encoding="utf-8")
     assert "1 of 2 budgets exceeded" in text
 

@@ -1,0 +1,136 @@
+"""Closed load: users who call again when their call has ended."""
+
+import asyncio
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any, Final
+
+from pytest_agentperf.measure.load.running import RunningLoad, current_task
+
+__all__ = ["ClosedLoad"]
+
+_CHUNK: Final = 100  # calls after which a user lets others go on, whatever the calls do
+
+
+class ClosedLoad:
+    """The users of a load.
+
+    Args:
+        run: The load.
+        on_start: Called for each user before its first call; what it returns is the first
+            argument of each of its calls. None for nothing.
+        on_stop: Called with that after its last call. None for nothing.
+    """
+
+    def __init__(
+        self,
+        run: RunningLoad,
+        on_start: Callable[..., Any] | None = None,
+        on_stop: Callable[..., Any] | None = None,
+    ) -> None:
+        self._run = run
+        self._on_start, self._on_stop = on_start, on_stop
+        self._thoughts = run.plan.thoughts() if run.plan.think_time[1] else None
+        self._is_simple = (
+            run.mix.is_constant
+            and not self._thoughts
+            and run.plan.deadline is None
+            and not run.plan.goodput
+        )
+
+    def start(self) -> None:
+        """Start the users."""
+        for user in self._run.plan.users:
+            self._run.spawn(self._user(user))
+
+    async def _user(self, user: int) -> None:
+        """Call while the plan has this user call."""
+        run = self._run
+        for start, end in run.plan.shape.spans(user):
+            await run.rest(run.begin + start)
+            if run.clock() >= run.end:
+                return
+            state = await self._hook(self._on_start)
+            first = () if state is None else (state,)
+            try:
+                await self._calls(first, run.begin + end)
+            finally:
+                await self._hook(self._on_stop, *first)
+
+    async def _hook(self, hook: Callable[..., Any] | None, *args: Any) -> Any:
+        if hook is None:
+            return None
+        outcome = await self._run.callee(hook).call(args)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.result
+
+    async def _calls(self, first: tuple[Any, ...], end: float) -> None:
+        """Call until *end*, each time with *first* before the other arguments."""
+        run = self._run
+        while run.clock() < min(end, run.end):
+            is_fast = self._is_simple and run.callees[0].plain is not None
+            made = await (self._fast(first, end) if is_fast else self._paced(first, end))
+            if not made:
+                return
+            if not self._thoughts:
+                await asyncio.sleep(0)
+
+    async def _paced(self, first: tuple[Any, ...], end: float) -> bool:
+        """Make some calls; return whether there are more to make."""
+        run, is_left = self._run, False
+        for _ in itertools.islice(run.turns, _CHUNK):
+            try:
+                number, args = run.mix.take()
+            except StopIteration:
+                run.stop("its data ended")
+                return False
+            await run.call(number, (*first, *args))
+            is_left = True
+            if self._thoughts:
+                await run.rest(min(run.clock() + next(self._thoughts), end, run.end))
+            if run.clock() >= min(end, run.end):
+                break
+        return is_left
+
+    async def _fast(self, first: tuple[Any, ...], end: float) -> bool:
+        """Make some calls with nothing but the clock around them, as `_paced` does.
+
+        A call starts when the one before it has ended: one reading of the clock serves both.
+        """
+        run, clock = self._run, self._run.clock
+        callee, args = run.callees[0], (*first, *run.mix.scenarios[0].args)
+        call = functools.partial(callee.func, *args) if args else callee.func
+        started, is_left = clock(), False
+        window = run.window(started)
+        cell, until = run.tally.cell(0, window), min(run.window_end(window), end)
+        append, kind = cell.latency.append, callee.plain
+        run.enter()
+        try:
+            for _ in itertools.islice(run.turns, _CHUNK):
+                is_left = True
+                try:
+                    result = await call()
+                except Exception as error:  # noqa: BLE001 -- the user's code
+                    ended = clock()
+                    run.record_error(cell, ended - started, error)
+                else:
+                    ended = clock()
+                    if result.__class__ is not kind:
+                        outcome = await callee.consume(started, ended, result)
+                        run.record(0, outcome, started)
+                        break
+                    append(ended - started)
+                started = ended
+                if ended >= until:
+                    break
+        except asyncio.CancelledError as error:
+            if run.is_foreign(current_task(), is_late=False):
+                raise
+            run.record_error(cell, clock() - started, error)
+            if run.is_over:
+                raise
+        finally:
+            run.in_flight -= 1
+        return is_left

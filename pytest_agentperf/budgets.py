@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FIXTURES", "Budgets", "is_body", "is_one_call", "open_budgets"]
 
-TIMING_FIXTURES: Final = frozenset({"perf_timer"})
+TIMING_FIXTURES: Final = frozenset({"perf_load", "perf_timer"})
 """Fixtures that time calls themselves: the body of a test with one is not a call."""
 
 FIXTURES: Final = TIMING_FIXTURES | {

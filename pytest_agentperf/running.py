@@ -90,7 +90,9 @@ class RunningTest:
             passes=self._passes,
             keeps_moments=settings.reports.wants_details,
         )
-        self.recorders = Recorders(item, self.timings.monitors, shared)
+        self.recorders = Recorders(
+            item, self.timings.monitors, shared, self.limits, is_quick=settings.quick
+        )
         self._outcome = BodyOutcome()
         self._around = ExitStack()
 

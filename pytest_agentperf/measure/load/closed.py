@@ -3,14 +3,16 @@
 import asyncio
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from pytest_agentperf.measure.load.running import RunningLoad, current_task
 
 __all__ = ["ClosedLoad"]
 
-_CHUNK: Final = 100  # calls after which a user lets others go on, whatever the calls do
+# After which a user lets others go on, whatever the calls do: calls, and seconds.
+_CHUNK: Final = 500
+_SPELL: Final = 0.02
 
 
 class ClosedLoad:
@@ -52,11 +54,25 @@ class ClosedLoad:
             if run.clock() >= run.end:
                 return
             state = await self._hook(self._on_start)
-            first = () if state is None else (state,)
+            first, until = () if state is None else (state,), run.begin + end
             try:
-                await self._calls(first, run.begin + end)
+                while run.clock() < min(until, run.end):
+                    if not await self._calls(first, until):
+                        return
+                    await asyncio.sleep(0)
             finally:
                 await self._hook(self._on_stop, *first)
+
+    def _calls(self, first: tuple[Any, ...], end: float) -> Coroutine[Any, Any, bool]:
+        """Return what makes some calls, and then tells whether there are more to make.
+
+        Args:
+            first: What comes before the other arguments.
+            end: When the user stops.
+        """
+        if self._is_simple and self._run.callees[0].plain is not None:
+            return self._fast(first, end)
+        return self._paced(first, end)
 
     async def _hook(self, hook: Callable[..., Any] | None, *args: Any) -> Any:
         if hook is None:
@@ -66,36 +82,23 @@ class ClosedLoad:
             raise outcome.error
         return outcome.result
 
-    async def _calls(self, first: tuple[Any, ...], end: float) -> None:
-        """Call until *end*, each time with *first* before the other arguments."""
-        run = self._run
-        while run.clock() < min(end, run.end):
-            is_fast = self._is_simple and run.callees[0].plain is not None
-            made = await (self._fast(first, end) if is_fast else self._paced(first, end))
-            if not made:
-                return
-            if not self._thoughts:
-                await asyncio.sleep(0)
-
     async def _paced(self, first: tuple[Any, ...], end: float) -> bool:
-        """Make some calls; return whether there are more to make."""
-        run, is_left = self._run, False
-        for _ in itertools.islice(run.turns, _CHUNK):
-            try:
-                number, args = run.mix.take()
-            except StopIteration:
-                run.stop("its data ended")
-                return False
-            await run.call(number, (*first, *args))
-            is_left = True
-            if self._thoughts:
-                await run.rest(min(run.clock() + next(self._thoughts), end, run.end))
-            if run.clock() >= min(end, run.end):
-                break
-        return is_left
+        """Make one call, then think."""
+        run = self._run
+        if next(run.turns, None) is None:
+            return False
+        try:
+            number, args = run.mix.take()
+        except StopIteration:
+            run.stop("its data ended")
+            return False
+        await run.call(number, (*first, *args))
+        if self._thoughts:
+            await run.rest(min(run.clock() + next(self._thoughts), end, run.end))
+        return True
 
     async def _fast(self, first: tuple[Any, ...], end: float) -> bool:
-        """Make some calls with nothing but the clock around them, as `_paced` does.
+        """Make some calls with nothing but the clock around them.
 
         A call starts when the one before it has ended: one reading of the clock serves both.
         """
@@ -104,7 +107,7 @@ class ClosedLoad:
         call = functools.partial(callee.func, *args) if args else callee.func
         started, is_left = clock(), False
         window = run.window(started)
-        cell, until = run.tally.cell(0, window), min(run.window_end(window), end)
+        cell, until = run.tally.cell(0, window), min(run.window_end(window), end, started + _SPELL)
         append, kind = cell.latency.append, callee.plain
         run.enter()
         try:

@@ -111,7 +111,7 @@ class LoadPlan:
         most = self.shape.most
         target = format_quantity(most, Unit.RATE) if self.is_open else _users(int(most))
         kind = "open" if self.is_open else "closed"
-        return f"{kind} load of {'up to ' * (len(self.shape.stages) > 1)}{target}"
+        return f"{kind} load of {'up to ' * (len(self.shape.segments) > 1)}{target}"
 
 
 def _users(number: int) -> str:

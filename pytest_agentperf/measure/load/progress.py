@@ -26,6 +26,8 @@ class Progress:
         latency: Seconds of the others; with a relative error of 0.5 %.
         ttft: Seconds to the first item of streams, likewise.
         itl: Seconds between items, likewise.
+        late: Seconds by which calls were started late, likewise.
+        lag: Seconds by which the event loop was late.
     """
 
     plan: LoadPlan
@@ -38,6 +40,8 @@ class Progress:
     latency: Sample
     ttft: Sample
     itl: Sample
+    late: Sample
+    lag: Sample
 
     @property
     def remaining(self) -> float:
@@ -61,6 +65,7 @@ class ProgressView:
     def __init__(self, plan: LoadPlan, tally: LoadTally, warm: int) -> None:
         self._plan, self._tally, self._warm = plan, tally, warm
         self._latency, self._ttft, self._itl = (Sample(exact=0) for _ in range(3))
+        self._late, self._seen_late = Sample(exact=0), 0
         self._seen: dict[Cell, tuple[int, int, int]] = {}
         self._last = (0.0, 0)
 
@@ -71,6 +76,9 @@ class ProgressView:
             if window >= self._warm:
                 self._add(cell)
                 failed += cell.failed.count
+        late = self._tally.late
+        self._late.merge(Sample(late.since(self._seen_late)))
+        self._seen_late = late.count
         succeeded = self._latency.count
         since, before = self._last
         self._last = elapsed, succeeded
@@ -85,6 +93,8 @@ class ProgressView:
             latency=self._latency,
             ttft=self._ttft,
             itl=self._itl,
+            late=self._late,
+            lag=self._tally.lag,
         )
 
     def _add(self, cell: Cell) -> None:

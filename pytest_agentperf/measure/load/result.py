@@ -9,9 +9,11 @@ from typing import Any
 from pytest_agentperf.core.errors import EmptySampleError
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.core.units import Unit, format_quantity
+from pytest_agentperf.measure.load.notes import notes_of
 from pytest_agentperf.measure.load.plan import LoadPlan
 from pytest_agentperf.measure.load.tally import Cell, LoadTally
 from pytest_agentperf.measure.load.timeline import Timeline
+from pytest_agentperf.measure.load.truth import doubt_of
 
 __all__ = ["LoadPart", "LoadResult"]
 
@@ -186,6 +188,44 @@ class LoadResult:
         """The calls of each scenario, by its name."""
         every = range(len(self._timeline.ends))
         return {name: self._part(name, every, [n]) for n, name in enumerate(self._names)}
+
+    @cached_property
+    def doubt(self) -> str:
+        """Why its times may be those of the generator, with the cure; empty where they are not."""
+        tally = self.tally
+        late = tally.late if tally.held else self.whole.dispatch_delay
+        return doubt_of(self.whole.latency, late, tally.lag)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that whoever reads its numbers must know."""
+        return tuple(notes_of(self))
+
+    @property
+    def first_error(self) -> str:
+        """The first exception of a call, with its type; empty for none."""
+        return self.tally.first_error
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether somebody from outside ended it: Ctrl-C, or the end of the test."""
+        return self.tally.is_partial
+
+    @property
+    def in_flight_max(self) -> int:
+        """Calls in flight at once, at most."""
+        return self.tally.in_flight_max
+
+    def __str__(self) -> str:
+        lines = [str(self.whole)]
+        if len(self.stages) > 1:
+            lines += map(str, self.stages)
+        if len(self.scenarios) > 1:
+            lines += map(str, self.scenarios.values())
+        return "\n".join([*lines, *self.notes])
+
+    def __repr__(self) -> str:
+        return f"<LoadResult {self.whole}>"
 
     def _part(
         self, name: str, windows: Iterable[int], scenarios: Iterable[int] | None = None

@@ -62,9 +62,7 @@ class RunningLoad:
         self.begin = clock()
         self.end = self.begin + plan.seconds
         limit = plan.calls
-        self.turns: Iterator[None] = (
-            itertools.repeat(None) if limit is None else itertools.repeat(None, limit)
-        )
+        self.turns: Iterator[int] = itertools.count() if limit is None else iter(range(limit))
         self.in_flight = 0
         self.is_over = self.is_early = False
         self._timeline = Timeline.of(plan)
@@ -240,5 +238,5 @@ class RunningLoad:
 def current_task() -> "asyncio.Task[Any]":
     """Return the task that runs."""
     task = asyncio.current_task()
-    assert task is not None
+    assert task is not None  # noqa: S101 -- a load runs in tasks
     return task

@@ -1,5 +1,6 @@
 """The shape of a load: its target at each moment, who calls when, and when calls are due."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -117,5 +118,5 @@ def _seconds_until(segment: Segment, calls: float) -> float:
     if not calls:
         return 0.0
     slope = (segment.last - segment.first) / (segment.end - segment.start)
-    root = max(segment.first**2 + 2 * slope * calls, 0.0) ** 0.5
+    root = math.sqrt(max(segment.first**2 + 2 * slope * calls, 0.0))
     return 2 * calls / (segment.first + root)

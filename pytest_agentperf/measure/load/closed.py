@@ -58,7 +58,7 @@ class ClosedLoad:
             try:
                 while run.clock() < min(until, run.end):
                     if not await self._calls(first, until):
-                        return
+                        break
                     await asyncio.sleep(0)
             finally:
                 await self._hook(self._on_stop, *first)
@@ -86,6 +86,7 @@ class ClosedLoad:
         """Make one call, then think."""
         run = self._run
         if next(run.turns, None) is None:
+            run.stop()
             return False
         try:
             number, args = run.mix.take()
@@ -93,9 +94,11 @@ class ClosedLoad:
             run.stop("its data ended")
             return False
         await run.call(number, (*first, *args))
-        if self._thoughts:
-            await run.rest(min(run.clock() + next(self._thoughts), end, run.end))
-        return True
+        if not self._thoughts:
+            return True
+        until = run.clock() + next(self._thoughts)
+        await run.rest(min(until, end))
+        return until < end
 
     async def _fast(self, first: tuple[Any, ...], end: float) -> bool:
         """Make some calls with nothing but the clock around them.
@@ -136,4 +139,6 @@ class ClosedLoad:
                 raise
         finally:
             run.in_flight -= 1
+        if not is_left:
+            run.stop()
         return is_left

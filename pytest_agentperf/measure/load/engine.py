@@ -146,6 +146,7 @@ class Engine:
                 await asyncio.wait(run.tasks, timeout=_PATIENCE)
             for task in run.tasks:
                 task.cancel()
+        await run.threads.wait(_PATIENCE)
         self.tally.stubborn = run.threads.busy + len(run.tasks)
         for task in list(run.tasks):
             _cut_off(task)

@@ -35,8 +35,8 @@ def notes_of(result: "LoadResult") -> Iterator[str]:
         yield f"{tally.unfinished} calls did not end within grace {grace}: they failed"
     if tally.stubborn:
         yield (
-            f"{tally.stubborn} calls went on although they were cancelled, and are not counted; let"
-            " CancelledError through"
+            f"{tally.stubborn} calls went on although they were cancelled, and are not counted: an"
+            " async function must let CancelledError through, and nothing cancels a thread"
         )
     if tally.ended:
         yield f"the load ended after {_time(tally.seconds)}: {tally.ended}"

@@ -124,8 +124,10 @@ class RunningLoad:
 
     def stop(self, reason: str = "") -> None:
         """Let no further call begin; those in flight have some time to end."""
-        self.tally.ended = self.tally.ended or reason
-        self.end = min(self.end, self.clock())
+        now = self.clock()
+        if now >= self.end:
+            return
+        self.tally.ended, self.end = self.tally.ended or reason, now
         for task in self._resting:
             task.cancel()
         self.allow(self.plan.grace)

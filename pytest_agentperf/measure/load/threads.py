@@ -65,6 +65,14 @@ class Threads:
         if not future.done():
             future.set_result(result)
 
+    async def wait(self, seconds: float) -> None:
+        """Wait until the calls have ended, *seconds* at most."""
+        looks = 20
+        for _ in range(looks):
+            if not self.busy:
+                return
+            await asyncio.sleep(seconds / looks)
+
     def close(self) -> None:
         """End the threads: each that works when its call has ended."""
         self._is_closed = True

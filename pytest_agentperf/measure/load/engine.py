@@ -127,7 +127,12 @@ class Engine:
             if self._is_hopeless():
                 run.cut(is_early=True, reason=f"every call failed, {HOPELESS} and more")
             if self._observe is not None:
-                reason = self._observe(view.look(run.clock() - run.begin, run.in_flight))
+                progress = view.look(run.clock() - run.begin, run.in_flight)
+                try:
+                    reason = self._observe(progress)
+                except Exception as error:  # noqa: BLE001 -- it is raised by the load
+                    run.fail(error)
+                    return
                 if reason:
                     run.cut(is_early=True, reason=reason)
             for _ in self.tally.trim():

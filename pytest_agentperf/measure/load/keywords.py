@@ -167,7 +167,7 @@ def _read_think_time(value: object) -> tuple[float, float]:
 
 
 def _read_arrivals(value: object) -> bool:
-    if value not in {"constant", "poisson"}:
+    if value not in ("constant", "poisson"):
         raise UnknownNameError("arrivals", value, ("constant", "poisson"))
     return value == "poisson"
 

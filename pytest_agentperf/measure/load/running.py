@@ -112,10 +112,14 @@ class RunningLoad:
         self.tasks.discard(task)
         self._an_end.set()
         if not task.cancelled() and (error := task.exception()) and not self.is_over:
-            self.failure = self.failure or error
-            self.cut(is_early=True)
+            self.fail(error)
         if not self.tasks:
             self.over.set()
+
+    def fail(self, error: BaseException) -> None:
+        """End the load with *error*."""
+        self.failure = self.failure or error
+        self.cut(is_early=True)
 
     async def any_end(self) -> None:
         """Wait until a task ends."""

@@ -84,10 +84,10 @@ class _Reader:
         self._mark(":")
         target = self._take(_TARGET, "a number of users, or a rate such as 50/s")
         number = float(target[1]) * (1000 if target[2] else 1)
-        if not target[3] and not number.is_integer():
-            self._fail(f"{number:g} users; expected a whole number", target.start(1))
         if not math.isfinite(number) or not math.isfinite(seconds):
             self._fail("expected finite numbers", target.start())
+        if not target[3] and not number.is_integer():
+            self._fail(f"{number:g} users; expected a whole number", target.start(1))
         return Stage(seconds * _UNITS[unit], number), bool(target[3])
 
     def _take(self, pattern: re.Pattern[str], what: str) -> re.Match[str]:

@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 
 from pytest_agentperf.measure.load.scenario import Scenario
-
 from tests.measure.load.conftest import Loads
-
 
 TENTH = 0.10001  # the virtual loop runs timers up to a microsecond early
 
@@ -202,8 +200,11 @@ def test_cancellation_by_the_called_code_is_a_failed_call(load: Loads) -> None:
 
 def test_requests_that_are_made_spare_the_users_who_have_not_begun(load: Loads) -> None:
     started: list[None] = []
-    hooks = (lambda: started.append(None), None)
-    result = load(tenth, users=10, ramp_up=100, requests=5, hooks=hooks)
+
+    async def login() -> None:
+        started.append(None)
+
+    result = load(tenth, users=10, ramp_up=100, requests=5, hooks=(login, None))
     assert result.calls == 5
     assert len(started) == 1
     assert load.clock() - 1000 < 1

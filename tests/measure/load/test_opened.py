@@ -16,7 +16,7 @@ async def fifth() -> None:
 
 
 def stalling(load: Loads, stall: float = 1.0, every: float = 10.0) -> Scenario:
-    """Return a server of 5 ms that answers nothing for *stall* seconds at the end of each period."""
+    """Return a server of 5 ms that answers nothing in the last *stall* seconds of each period."""
 
     async def ask() -> None:
         at = (load.clock() - 1000) % every

@@ -33,7 +33,7 @@ class Sample:
     Args:
         values: The first values.
         lowest: The smallest value that buckets tell apart: 1e-6 for seconds, 1 for sizes.
-        exact: How many values are kept one by one before all go into buckets.
+        exact: How many values are kept one by one before all go into buckets; None for a million.
     """
 
     __slots__ = (
@@ -54,10 +54,10 @@ class Sample:
         values: Iterable[float] = (),
         *,
         lowest: float = _LOWEST,
-        exact: int = EXACT_VALUES,
+        exact: int | None = None,
     ) -> None:
         self._values = array("d", values)
-        self._exact = exact
+        self._exact = EXACT_VALUES if exact is None else exact
         self._ordered: array[float] | None = None
         self._lowest = lowest
         self._buckets: array[int] | None = None

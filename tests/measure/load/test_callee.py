@@ -33,7 +33,7 @@ def plain(func: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def started_task() -> Any:
-    return asyncio.get_running_loop().create_task(later())  # type: ignore[arg-type]
+    return asyncio.get_running_loop().create_task(later())
 
 
 def generated() -> Iterator[int]:

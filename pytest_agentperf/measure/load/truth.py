@@ -26,14 +26,13 @@ def doubt_of(latency: Sample, late: Sample, lag: Sample) -> str:
     p99, median = latency.percentile(99), latency.percentile(50)
     if late.count and late.percentile(99) > _LATE * p99:
         return (
-            f"the generator was late itself: the p99 of the dispatch delay, {_time(late.p99)}, is"
-            f" more than {_LATE:.0%} of the p99 latency, {_time(p99)}; lower the rate, or spread it"
+            f"the generator was late itself: its p99 dispatch delay, {_time(late.p99)}, is over"
+            f" {_LATE:.0%} of the p99 latency, {_time(p99)}; lower the rate, or spread it"
         )
     if lag.count and lag.percentile(99) > _LAG * median:
         return (
-            f"the event loop of the load was late itself: the p99 of its lag, {_time(lag.p99)}, is"
-            f" more than {_LAG:.0%} of the median latency, {_time(median)}; load less, or what is"
-            " called in a process of its own"
+            f"the event loop was late itself: its p99 lag, {_time(lag.p99)}, is over {_LAG:.0%} of"
+            f" the median latency, {_time(median)}; call less at once, or from a process of its own"
         )
     return ""
 

@@ -103,7 +103,7 @@ def test_guard_judges_all_that_is_known() -> None:
 def test_guard_says_where_the_generator_was_late_itself() -> None:
     judge = Judge()
     guard(judge)(progress(20, lag=Sample([0.1] * 10)))
-    assert "the event loop of the load was late itself" in judge.seen[0].doubts["latency"]
+    assert "the event loop was late itself" in judge.seen[0].doubts["latency"]
     assert "error_rate" not in judge.seen[0].doubts
 
 

@@ -14,15 +14,15 @@ def test_generator_is_late_above_a_tenth_of_the_p99() -> None:
     assert not doubt_of(same(1.0), same(0.1), NOTHING)
     late = doubt_of(same(1.0), same(0.101), NOTHING)
     assert late == (
-        "the generator was late itself: the p99 of the dispatch delay, 101 ms, is more than 10% of"
-        " the p99 latency, 1 s; lower the rate, or spread it"
+        "the generator was late itself: its p99 dispatch delay, 101 ms, is over 10% of the p99"
+        " latency, 1 s; lower the rate, or spread it"
     )
 
 
 def test_loop_is_late_above_a_twentieth_of_the_median() -> None:
     assert not doubt_of(same(1.0), NOTHING, same(0.05))
     late = doubt_of(same(1.0), NOTHING, same(0.051))
-    assert late.startswith("the event loop of the load was late itself: the p99 of its lag, 51 ms")
+    assert late.startswith("the event loop was late itself: its p99 lag, 51 ms, is over")
     assert "5% of the median latency, 1 s" in late
 
 

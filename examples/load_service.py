@@ -1,7 +1,7 @@
 """The agent behind HTTP, a real ASGI app under uvicorn: `python load_service.py` prints its port.
 
-It answers with what it was asked: `/simple` thinks once, `/tools` calls two tools first, `/stalling`
-is fast but does nothing at all for half a second in every two and a half.
+`/simple` thinks once, `/tools` calls two tools as well, `/stalling` is fast but does nothing at all
+for half a second in every two and a half.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ WORK = {"/simple": think, "/tools": use_tools, "/stalling": stall}
 
 async def app(
     scope: dict[str, Any],
-    receive: Callable[[], Awaitable[dict[str, Any]]],
+    _receive: Callable[[], Awaitable[dict[str, Any]]],
     send: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> None:
     """Answer a request (ASGI 3.0)."""

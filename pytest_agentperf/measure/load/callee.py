@@ -68,7 +68,17 @@ class Callee:
     async def call(self, args: tuple[Any, ...]) -> Outcome:
         """Call it with *args*."""
         if self.is_async:
-            return await self._finish(self._clock(), lambda: self.func(*args))
+            started = self._clock()
+            try:
+                result = self.func(*args)
+                if inspect.isawaitable(result):
+                    result = await result
+            except Exception as error:  # noqa: BLE001 -- the user's code
+                return Outcome(started, self._clock(), error=error)
+            return await self.consume(started, self._clock(), result)
+        return await self._call_in_thread(args)
+
+    async def _call_in_thread(self, args: tuple[Any, ...]) -> Outcome:
         outcome = await self._threads.run(lambda: self._in_thread(args))
         if isinstance(outcome.error, RuntimeError) and str(outcome.error) == _NO_LOOP:
             self._demand_loop("something that needs an event loop")
@@ -86,7 +96,11 @@ class Callee:
             close_coroutine(result)
             raise
         self.is_async = True
-        return await self._finish(outcome.started, lambda: result)
+        try:
+            awaited = await result if inspect.isawaitable(result) else result
+        except Exception as error:  # noqa: BLE001 -- the user's code
+            return Outcome(outcome.started, self._clock(), error=error)
+        return await self.consume(outcome.started, self._clock(), awaited)
 
     def _demand_loop(self, what: str) -> None:
         if not self._has_loop:
@@ -110,18 +124,10 @@ class Callee:
             return Outcome(started, clock(), error=error)
         return Outcome(started, clock(), items)
 
-    async def _finish(self, started: float, call: Callable[[], Any]) -> Outcome:
-        """Bring *call*, which began at *started*, to its end in this loop."""
-        try:
-            result = call()
-            if inspect.isawaitable(result):
-                result = await result
-        except Exception as error:  # noqa: BLE001 -- the user's code
-            return Outcome(started, self._clock(), error=error)
-        return await self.consume(started, self._clock(), result)
-
     async def consume(self, started: float, ended: float, result: Any) -> Outcome:
         """Return what came of a call that returned *result*, which is gone through if a stream."""
+        if result.__class__ is self.plain:
+            return Outcome(started, ended, result=result)
         is_async = is_async_stream(result)
         if not is_async and not is_sync_stream(result):
             self.plain = result.__class__

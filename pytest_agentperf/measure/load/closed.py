@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from pytest_agentperf.measure.load.callee import Outcome
 from pytest_agentperf.measure.load.running import RunningLoad, current_task
 
 __all__ = ["ClosedLoad"]
@@ -34,12 +35,7 @@ class ClosedLoad:
         self._run = run
         self._on_start, self._on_stop = on_start, on_stop
         self._thoughts = run.plan.thoughts() if run.plan.think_time[1] else None
-        self._is_simple = (
-            run.mix.is_constant
-            and not self._thoughts
-            and run.plan.deadline is None
-            and not run.plan.goodput
-        )
+        self._is_simple = run.mix.is_constant and not self._thoughts and not run.plan.goodput
 
     def start(self) -> None:
         """Start the users."""
@@ -105,17 +101,21 @@ class ClosedLoad:
 
         A call starts when the one before it has ended: one reading of the clock serves both.
         """
-        run, clock = self._run, self._run.clock
+        run, clock, deadlines = self._run, self._run.clock, self._run.deadlines
         callee, args = run.callees[0], (*first, *run.mix.scenarios[0].args)
         call = functools.partial(callee.func, *args) if args else callee.func
-        started, is_left = clock(), False
+        task, started, is_left = current_task(), clock(), False
         window = run.window(started)
         cell, until = run.tally.cell(0, window), min(run.window_end(window), end, started + _SPELL)
         append, kind = cell.latency.append, callee.plain
+        has_deadline, late = deadlines.is_set, deadlines.late
         run.enter()
+        deadlines.begin(task, started)
         try:
             for _ in itertools.islice(run.turns, _CHUNK):
                 is_left = True
+                if has_deadline:
+                    deadlines.started[task] = started
                 try:
                     result = await call()
                 except Exception as error:  # noqa: BLE001 -- the user's code
@@ -123,22 +123,23 @@ class ClosedLoad:
                     run.record_error(cell, ended - started, error)
                 else:
                     ended = clock()
-                    if result.__class__ is not kind:
+                    if result.__class__ is not kind or (late and task in late):
                         outcome = await callee.consume(started, ended, result)
-                        run.record(0, outcome, started)
+                        run.record_call(0, outcome, started, is_late=deadlines.end(task))
                         break
                     append(ended - started)
                 started = ended
                 if ended >= until:
                     break
         except asyncio.CancelledError as error:
-            if run.is_foreign(current_task(), is_late=False):
+            is_late = deadlines.end(task)
+            if run.is_foreign(task, is_late=is_late):
                 raise
-            run.record_error(cell, clock() - started, error)
-            if run.is_over:
-                raise
+            outcome = Outcome(started, clock(), error=error)
+            run.record_call(0, outcome, started, is_late=is_late)
         finally:
             run.in_flight -= 1
+            deadlines.end(task)
         if not is_left:
             run.stop()
         return is_left

@@ -18,6 +18,10 @@ class Deadlines:
         seconds: What a call may take; None for any time.
         clock: The clock.
         loop: The event loop.
+
+    Attributes:
+        started: When the call began that each task makes.
+        late: The tasks whose call was cancelled here and has not ended yet.
     """
 
     def __init__(
@@ -26,39 +30,44 @@ class Deadlines:
         self._seconds = seconds
         self._clock = clock
         self._loop = loop
-        # In order of their start, which is that of their deadlines.
-        self._started: dict[asyncio.Task[Any], float] = {}
-        self._late: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self.started: dict[asyncio.Task[Any], float] = {}
+        self.late: set[asyncio.Task[Any]] = set()
 
-    def begin(self, task: "asyncio.Task[Any]") -> None:
-        """Take note that *task* begins a call now."""
+    @property
+    def is_set(self) -> bool:
+        """Whether calls have a deadline at all."""
+        return self._seconds is not None
+
+    def begin(self, task: "asyncio.Task[Any]", now: float) -> None:
+        """Take note that *task* begins a call; one that makes more writes `started` itself."""
         if self._seconds is None:
             return
-        self._started[task] = self._clock()
+        self.started[task] = now
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds, self._look)
 
     def end(self, task: "asyncio.Task[Any]") -> bool:
-        """Take note that the call of *task* has ended; return whether it was cancelled here."""
-        self._started.pop(task, None)
-        if task not in self._late:
+        """Take note that *task* calls no more; return whether its call was cancelled here."""
+        if self._seconds is None:
             return False
-        self._late.discard(task)
+        self.started.pop(task, None)
+        if task not in self.late:
+            return False
+        self.late.discard(task)
         return True
 
     def _look(self) -> None:
-        """Cancel the calls that are late; look again when the next one would be."""
+        """Cancel the calls that are late; look again when the next one could be."""
         self._timer = None
         now, seconds = self._clock(), self._seconds or 0.0
-        for task, started in list(self._started.items()):
-            left = started + seconds - now
-            if left > 0:
-                self._timer = self._loop.call_later(left, self._look)
-                return
-            del self._started[task]
-            self._late.add(task)
-            task.cancel("its deadline")
+        for task in [task for task, started in self.started.items() if started + seconds <= now]:
+            del self.started[task]
+            self.late.add(task)
+            task.cancel()
+        if self.started:
+            left = min(self.started.values()) + seconds - now
+            self._timer = self._loop.call_later(left, self._look)
 
     def close(self) -> None:
         """Stop the timer."""

@@ -163,7 +163,8 @@ class RunningLoad:
     def enter(self) -> None:
         """Count one more in flight."""
         self.in_flight += 1
-        self.tally.in_flight_max = max(self.tally.in_flight_max, self.in_flight)
+        if self.in_flight > self.tally.in_flight_max:  # noqa: PLR1730 -- a call costs more
+            self.tally.in_flight_max = self.in_flight
 
     async def call(self, number: int, args: tuple[Any, ...], due: float | None = None) -> None:
         """Make a call of the scenario *number* and record it.
@@ -175,7 +176,7 @@ class RunningLoad:
         """
         task, began = current_task(), self.clock()
         self.enter()
-        self.deadlines.begin(task)
+        self.deadlines.begin(task, began)
         try:
             outcome = await self.callees[number].call(args)
             is_late = self.deadlines.end(task)
@@ -186,10 +187,23 @@ class RunningLoad:
             outcome = Outcome(began, self.clock(), error=error)
         finally:
             self.in_flight -= 1
+        due = outcome.started if due is None else due
+        self.record_call(number, outcome, due, is_late=is_late)
+
+    def record_call(self, number: int, outcome: Outcome, due: float, *, is_late: bool) -> None:
+        """Record the *outcome* of a call of the task that runs, which ends where it is cancelled.
+
+        Args:
+            number: Of the scenario.
+            outcome: What came of it.
+            due: When it should have started.
+            is_late: Whether it was cancelled at its deadline.
+        """
         if is_late:
-            task.uncancel()
-            outcome = outcome._replace(error=TimeoutError(f"deadline of {self.plan.deadline:g} s"))
-        self.record(number, outcome, outcome.started if due is None else due)
+            current_task().uncancel()
+            error = TimeoutError(f"deadline of {self.plan.deadline:g} s")
+            outcome = outcome._replace(error=error)
+        self.record(number, outcome, due)
         if self.is_over and isinstance(outcome.error, asyncio.CancelledError):
             raise outcome.error
 

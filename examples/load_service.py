@@ -1,7 +1,7 @@
 """The agent behind HTTP, a real ASGI app under uvicorn: `python load_service.py` prints its port.
 
-`/simple` thinks once, `/tools` calls two tools as well, `/stalling` is fast but does nothing at all
-for half a second in every two and a half.
+`/now` answers at once, `/simple` thinks once, `/tools` calls two tools as well; `/stalling` is fast
+but does nothing at all for half a second in every two and a half.
 """
 
 import asyncio
@@ -38,7 +38,11 @@ async def stall() -> None:
     await asyncio.sleep(0.005 + (left if left < STALL_SECONDS else 0.0))
 
 
-WORK = {"/simple": think, "/tools": use_tools, "/stalling": stall}
+async def nothing() -> None:
+    """Answer at once."""
+
+
+WORK = {"/now": nothing, "/simple": think, "/tools": use_tools, "/stalling": stall}
 
 
 async def app(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pytest_agentperf.core.usage import Usage
     from pytest_agentperf.integrations.llm_server import LLMServer
     from pytest_agentperf.integrations.reply import Reply
+    from pytest_agentperf.judge.targets import SIMPLE_AGENT, TOOL_AGENT
     from pytest_agentperf.measure.cache.door import PerfCache
     from pytest_agentperf.measure.concurrency.door import PerfConcurrency
     from pytest_agentperf.measure.load.door import PerfLoad
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pytest_agentperf.measure.timer import PerfTimer
 
 __all__ = [
+    "SIMPLE_AGENT",
+    "TOOL_AGENT",
     "AgentPerfError",
     "LLMServer",
     "LoadResult",
@@ -48,8 +51,10 @@ _HOMES = {
     "PerfPool": "measure.pool.door",
     "PerfTimer": "measure.timer",
     "Reply": "integrations.reply",
+    "SIMPLE_AGENT": "judge.targets",
     "Sample": "core.sample",
     "Scenario": "measure.load.scenario",
+    "TOOL_AGENT": "judge.targets",
     "Usage": "core.usage",
 }
 

@@ -68,7 +68,7 @@ async def bare_loop() -> float:
 async def our_loop(**stated: Any) -> float:
     began = spent()
     result = await load(turn, users=USERS, duration=SECONDS, **stated)
-    return result.calls / (spent() - began)
+    return float(result.calls) / (spent() - began)
 
 
 @pytest.mark.asyncio
@@ -167,7 +167,7 @@ def with_server(measure: Callable[[str], Measured]) -> Measured:
     server = subprocess.Popen([sys.executable, SERVER], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
-        return measure(f"http://127.0.0.1:{int(server.stdout.readline())}/simple")
+        return measure(f"http://127.0.0.1:{int(server.stdout.readline())}/now")
     finally:
         server.terminate()
         server.communicate()
@@ -197,7 +197,7 @@ class User(FastHttpUser):
 
     @task
     def ask(self):
-        self.client.get("/simple")
+        self.client.get("/now")
 """
 
 
@@ -209,7 +209,7 @@ def of_locust(url: str, folder: Path) -> Measured:
     program = [
         *(locust, "--headless", "--json", "--users", str(HTTP_USERS)),
         *("--spawn-rate", str(HTTP_USERS), "--run-time", f"{HTTP_SECONDS}s"),
-        *("--host", url.removesuffix("/simple"), "--locustfile", str(folder / "locustfile.py")),
+        *("--host", url.removesuffix("/now"), "--locustfile", str(folder / "locustfile.py")),
     ]
     out = subprocess.run(program, capture_output=True, text=True, check=True)
     (found,) = json.loads(out.stdout[out.stdout.index("[") :])

@@ -242,13 +242,13 @@ def test_hopeless_load_ends_where_it_may(loads: Project) -> None:
             parts = iter([quick, *[refused] * 1_000_000])
             async def ask():
                 await next(parts)()
-            await perf_load(ask, users=2, duration=60, arm_after="500ms", abort_on_fail=True)
+            await perf_load(ask, users=2, duration=20, arm_after="500ms", abort_on_fail=True)
     """)
     result = loads.run()
     result.assert_outcomes(failed=1)
     assert "perf_load(test_x.<locals>.ask) was ended early: after" not in shown(result)
     assert "perf_load(ask) was ended early: after" in shown(result)
-    assert "of 60 s: error rate was" in shown(result)
+    assert "of 20 s: error rate was" in shown(result)
 
 
 def test_load_that_is_interrupted_is_reported_with_what_it_has(loads: Project) -> None:
@@ -379,3 +379,21 @@ def test_loads_run_under_xdist(loads: Project) -> None:
     loads.run_with_workers().assert_outcomes(passed=2)
     assert loads.measurement("test_x")["calls"] == 20
     assert loads.measurement("test_x")["curves"].keys() == {"throughput", "p95 latency"}
+
+
+def test_targets_of_production_are_budgets_of_a_load(loads: Project) -> None:
+    loads.tests("""
+        from calls import *
+        from pytest_agentperf import SIMPLE_AGENT
+        @pytest.mark.asyncio
+        @pytest.mark.perf_budget(**SIMPLE_AGENT)
+        async def test_x(perf_load):
+            await perf_load(second, users=20, requests=40)
+    """)
+    loads.run().assert_outcomes(failed=1)
+    assert loads.verdicts() == {
+        "latency_p95": "failed",
+        "throughput": "failed",
+        "error_rate": "passed",
+        "rss_peak": "passed",
+    }

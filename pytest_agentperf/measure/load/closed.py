@@ -132,11 +132,8 @@ class ClosedLoad:
                 if ended >= until:
                     break
         except asyncio.CancelledError as error:
-            is_late = deadlines.end(task)
-            if run.is_foreign(task, is_late=is_late):
-                raise
             outcome = Outcome(started, clock(), error=error)
-            run.record_call(0, outcome, started, is_late=is_late)
+            run.record_call(0, outcome, started, is_late=deadlines.end(task))
         finally:
             run.in_flight -= 1
             deadlines.end(task)

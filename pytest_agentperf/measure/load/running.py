@@ -182,8 +182,6 @@ class RunningLoad:
             is_late = self.deadlines.end(task)
         except asyncio.CancelledError as error:
             is_late = self.deadlines.end(task)
-            if self.is_foreign(task, is_late=is_late):
-                raise
             outcome = Outcome(began, self.clock(), error=error)
         finally:
             self.in_flight -= 1
@@ -204,12 +202,8 @@ class RunningLoad:
             error = TimeoutError(f"deadline of {self.plan.deadline:g} s")
             outcome = outcome._replace(error=error)
         self.record(number, outcome, due)
-        if self.is_over and isinstance(outcome.error, asyncio.CancelledError):
+        if isinstance(outcome.error, asyncio.CancelledError) and current_task().cancelling():
             raise outcome.error
-
-    def is_foreign(self, task: "asyncio.Task[Any]", *, is_late: bool) -> bool:
-        """Return whether somebody else cancels *task*: neither a deadline nor the called code."""
-        return not is_late and not self.is_over and task.cancelling() > 0
 
     def record(self, number: int, outcome: Outcome, due: float) -> None:
         """Record the *outcome* of a call that was *due*."""

@@ -218,3 +218,19 @@ def test_user_who_comes_again_starts_again(load: Loads) -> None:
 
     load(tenth, stages="0s:1,5s:1,0s:0,5s:0,0s:1,5s:1", hooks=(login, None))
     assert started == pytest.approx([0, 10])
+
+
+def test_user_whose_task_is_cancelled_by_somebody_else_ends(load: Loads) -> None:
+    numbers = iter(range(1000))
+
+    async def ask() -> None:
+        await asyncio.sleep(0.10001)
+        if next(numbers) == 9:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(1)
+
+    result = load(ask, users=2, duration=10)
+    assert result.errors == {"CancelledError": 1}
+    assert result.calls == pytest.approx(105, abs=2)  # 10 of both, then 95 of one

@@ -86,10 +86,17 @@ def test_calls_that_swallow_cancellation_do_not_keep_the_load_from_ending(
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(1e6)
 
-    result = load(ask, **stated, duration=1, grace=1)
+    engine, result = load.engine(ask, **stated, duration=1, grace=1)
+
+    async def main() -> None:
+        await engine.run()
+        await asyncio.sleep(0.01)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    load.runner.run(main())
     assert load.clock() - 1000 < 4
-    assert result.tally.stubborn == 3
-    assert "3 calls went on although they were cancelled" in str(result)
+    assert engine.tally.stubborn == 3
+    assert "3 calls went on although they were cancelled" in str(result())
 
 
 def test_call_that_ends_late_in_spite_of_its_cancellation_counts(load: Loads) -> None:
@@ -166,6 +173,16 @@ def test_calls_that_are_late_are_cancelled_at_their_deadline(
     assert list(result.failed) == pytest.approx([1, 1], rel=1e-3)
     assert result.first_error == "TimeoutError: deadline of 1 s"
     assert result.latency.count > 20
+
+
+def test_deadline_counts_from_the_start_of_each_call(load: Loads) -> None:
+    waits = iter([0.004] * 4 + [5])
+
+    async def ask() -> None:
+        await asyncio.sleep(next(waits))
+
+    result = load(ask, users=1, requests=5, deadline="1s")
+    assert list(result.failed) == pytest.approx([1], abs=1e-4)
 
 
 def test_late_call_that_swallows_its_cancellation_is_late_all_the_same(load: Loads) -> None:

@@ -116,7 +116,7 @@ def test_load_that_was_not_awaited_is_no_measurement(load: Loads) -> None:
     loads = loading(load)
 
     async def test() -> None:
-        PerfLoad(lambda: loads)(tenth, users=1, requests=2)
+        PerfLoad(lambda: loads)(tenth, users=1, requests=2)  # type: ignore[unused-coroutine]
 
     load.runner.run(test())
     assert loads.measurements() == []

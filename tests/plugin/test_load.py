@@ -2,6 +2,8 @@
 
 import pytest
 
+from pytest_agentperf.measure.load.lag import LagProbe
+
 from .conftest import Project, shown
 
 CALLS = """
@@ -28,9 +30,16 @@ def blocking():
 
 
 @pytest.fixture
-def loads(project: Project) -> Project:
+def busy_loads(project: Project) -> Project:
     project.write("calls.py", CALLS)
     return project
+
+
+@pytest.fixture
+def loads(busy_loads: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose verdicts do not depend on what else this machine does."""
+    monkeypatch.setattr(LagProbe, "start", lambda _: None)
+    return busy_loads
 
 
 def test_load_in_an_async_test_is_awaited(loads: Project) -> None:
@@ -121,6 +130,27 @@ def test_budgets_are_judged_by_what_a_load_came_to(loads: Project) -> None:
     assert "20 of 40 calls failed (20 × ConnectionError), the first with ConnectionError: no" in (
         shown(result)
     )
+
+
+def test_load_whose_own_loop_was_late_is_undecided(busy_loads: Project) -> None:
+    busy_loads.tests("""
+        from calls import *
+        async def compute():
+            time.sleep(0.02)
+            await asyncio.sleep(0)
+        @pytest.mark.asyncio
+        @pytest.mark.perf_budget(p95="60s", throughput="1000/s", error_rate=0)
+        async def test_x(perf_load):
+            result = await perf_load(compute, users=5, requests=50)
+            assert "late itself" in result.doubt
+    """)
+    busy_loads.run().assert_outcomes(passed=1)
+    assert busy_loads.verdicts() == {
+        "latency_p95": "undecided",
+        "throughput": "undecided",
+        "error_rate": "passed",
+    }
+    busy_loads.run("--perf-strict").assert_outcomes(failed=1)
 
 
 def test_budget_of_a_load_without_calls_fails(loads: Project) -> None:

@@ -165,5 +165,4 @@ def _cut_off(task: "asyncio.Task[None]") -> None:
     """End *task*, or its loop could not be closed without waiting for it for ever."""
     coroutine: Any = task.get_coro()
     with suppress(_CutOffError, StopIteration, RuntimeError, ValueError):
-        coroutine.throw(_CutOffError())
-    task.cancel()  # and with this the task finds that its coroutine has ended
+        coroutine.throw(_CutOffError())  # which its task, cancelled once more, will find ended

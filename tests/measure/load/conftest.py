@@ -8,7 +8,6 @@ import pytest
 from pytest_agentperf.conformance.virtual import Runner, VirtualClock
 from pytest_agentperf.measure.load.engine import Engine, Job
 from pytest_agentperf.measure.load.keywords import read_plan
-from pytest_agentperf.measure.load.progress import Observer
 from pytest_agentperf.measure.load.result import LoadResult
 from pytest_agentperf.measure.load.scenario import Scenario
 
@@ -21,7 +20,7 @@ class Loads:
         self.runner = Runner(self.clock, 20)
 
     def engine(
-        self, *called: Any, observe: Observer | None = None, hooks: Any = (), **stated: Any
+        self, *called: Any, observe: Any = None, hooks: Any = (), **stated: Any
     ) -> tuple[Engine, Callable[[], LoadResult]]:
         """Return an engine, and what returns the result of what it has made by then."""
         scenarios = [one if isinstance(one, Scenario) else Scenario(one) for one in called]

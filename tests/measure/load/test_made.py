@@ -116,7 +116,7 @@ def test_load_that_was_not_awaited_is_no_measurement(load: Loads) -> None:
     loads = loading(load)
 
     async def test() -> None:
-        PerfLoad(lambda: loads)(tenth, users=1, requests=2)  # type: ignore[unused-coroutine]
+        _ = PerfLoad(lambda: loads)(tenth, users=1, requests=2)
 
     load.runner.run(test())
     assert loads.measurements() == []
@@ -144,7 +144,7 @@ def test_coroutine_in_place_of_a_function_is_refused_and_closed(load: Loads) -> 
     with pytest.raises(LoadTypeError, match="got a coroutine; expected a callable"):
         perf_load(tenth(), users=1, requests=1)  # type: ignore[call-overload]
     with pytest.raises(LoadTypeError, match=r"on_start=<coroutine .*: expected a callable"):
-        perf_load(tenth, users=1, requests=1, on_start=tenth())
+        _ = perf_load(tenth, users=1, requests=1, on_start=tenth())
 
 
 @pytest.mark.parametrize("label", [None, "", 5])
@@ -160,7 +160,7 @@ def test_mistakes_are_found_before_anything_runs(load: Loads) -> None:
     with pytest.raises(LoadError, match="several scenarios are called 'tenth'"):
         PerfLoad(fail)([Scenario(tenth), Scenario(tenth)], users=1, requests=1)
     with pytest.raises(AgentPerfError, match="unknown each 'call'"):
-        PerfLoad(fail)(tenth, users=1, requests=1, each="call")
+        _ = PerfLoad(fail)(tenth, users=1, requests=1, each="call")
 
 
 def test_fixture_shows_its_label(load: Loads) -> None:

@@ -102,7 +102,7 @@ class Recorders:
         from pytest_agentperf.loaded import load_context
         from pytest_agentperf.measure.load.door import Loading
 
-        return Loading(load_context(self.limits, is_quick=self.is_quick))
+        return Loading(load_context(self.item.config, self.limits, is_quick=self.is_quick))
 
     def close(self) -> list[str]:
         """End what still runs; return the sentences of what was not awaited."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Executor
 from typing import Any, overload
 
 from pytest_agentperf.core.errors import LoadError, LoadTypeError, UnknownNameError, UsageError
@@ -12,6 +13,8 @@ from pytest_agentperf.measure.load.keywords import read_plan
 from pytest_agentperf.measure.load.made import LoadContext, MadeLoad
 from pytest_agentperf.measure.load.result import LoadResult
 from pytest_agentperf.measure.load.scenario import Scenario
+from pytest_agentperf.measure.load.together import most_shares
+from pytest_agentperf.measure.load.workers import find_workers
 from pytest_agentperf.measure.timings import name_of
 from pytest_agentperf.measure.trial import close_coroutine
 
@@ -88,6 +91,8 @@ class PerfLoad:
         on_stop: Callable[..., Any] | None = None,
         data: Iterable[Any] | None = None,
         each: str | None = None,
+        executor: Executor | None = None,
+        workers: int | None = None,
         **load: Any,
     ) -> Any:
         """Call *func* as the keywords say, and record every call.
@@ -105,6 +110,10 @@ class PerfLoad:
             data: One more argument for each call; a collection is gone through again and again, an
                 iterator that ends ends the load.
             each: ``"stage"`` or ``"window"``: the budgets hold for each apart, as well.
+            executor: Makes the calls in other processes, which share the load: one of
+                `concurrent.futures` or of a cluster, as `client.get_executor()` of Dask. Without
+                one, *workers* are processes of this machine.
+            workers: How many processes; those of the executor by default.
             **load: One of `users`, `rate` (``"50/s"``) and `stages` (``"5m:100,10m:500"`` users,
                 ``"30s:50/s"``); `duration` and `ramp_up` (seconds or text with a unit), `requests`
                 (all calls together); `think_time` (a time, or the least and the most) of users;
@@ -129,15 +138,16 @@ class PerfLoad:
         for name, hook in (("on_start", on_start), ("on_stop", on_stop)):
             _check_hook(name, hook, is_open=plan.is_open)
         loading = self._current()
-        has_loop = _has_loop()
+        has_loop, makers = _has_loop(), find_workers(executor, workers, most_shares(plan))
         hooks = [hook for hook in (on_start, on_stop) if hook is not None]
         for called in (*(scenario.func for scenario in scenarios), *hooks):
-            if not has_loop and is_async_function(called):
+            if not has_loop and makers is None and is_async_function(called):
                 raise UsageError(
                     f"perf_load({name_of(called)}) needs an event loop of asyncio, and this test"
                     " has none; write it as `async def` and await perf_load(…) there"
                 )
-        made = MadeLoad(plan, Job(scenarios, on_start, on_stop), loading.context, self._label, each)
+        job = Job(scenarios, on_start, on_stop)
+        made = MadeLoad(plan, job, loading.context, self._label, each, makers)
         loading.add(made)
         return made.run_later() if has_loop else made.run_now()
 

@@ -25,6 +25,8 @@ def measurements_of(
         each: ``"stage"`` or ``"window"`` where the budgets hold for each apart; None for neither.
     """
     doubts = dict.fromkeys(TIMES, result.doubt) if result.doubt else {}
+    if lost := "; ".join(result.tally.lost):  # and nobody knows what its calls came to
+        doubts = dict.fromkeys((*TIMES, "error_rate"), f"{lost}; run it again")
     yield Measurement(
         label=label,
         subject=f"{result.subject} ({result.plan})",

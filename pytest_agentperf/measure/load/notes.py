@@ -40,6 +40,7 @@ def notes_of(result: "LoadResult") -> Iterator[str]:
         )
     if tally.ended:
         yield f"the load ended after {_time(tally.seconds)}: {tally.ended}"
+    yield from (*tally.lost, *tally.notes)
     if result.doubt:
         yield result.doubt
 

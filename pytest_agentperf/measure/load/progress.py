@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+from pytest_agentperf.core.glance import Glance
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.measure.load.plan import LoadPlan
 from pytest_agentperf.measure.load.tally import Cell, LoadTally
@@ -47,6 +48,23 @@ class Progress:
     def remaining(self) -> float:
         """Seconds until no further call is due."""
         return max(self.plan.seconds - self.elapsed, 0.0)
+
+    @property
+    def glance(self) -> Glance:
+        """What there is to be shown of it."""
+        has_calls, requests = self.latency.count > 0, self.plan.requests
+        return Glance(
+            calls=self.calls,
+            errors=self.errors,
+            rate=self.rate,
+            in_flight=self.in_flight,
+            percentiles={p: self.latency.percentile(p) for p in _SHOWN if has_calls},
+            seconds_left=None if requests is not None else self.remaining,
+            calls_left=None if requests is None else max(requests - self.calls, 0),
+        )
+
+
+_SHOWN: Final = (50, 95, 99)
 
 
 Observer: TypeAlias = Callable[[Progress], "str | None"]

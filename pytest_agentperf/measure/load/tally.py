@@ -90,6 +90,8 @@ class LoadTally:
         first_error: The first exception, with its type.
         ended: Why the load ended before it was over; empty where it did not.
         is_partial: Whether somebody from outside ended it.
+        lost: A sentence for each share of it that another process was to make and did not.
+        notes: Sentences on such shares that weaken the numbers.
     """
 
     def __init__(self) -> None:
@@ -101,6 +103,8 @@ class LoadTally:
         self.first_error = ""
         self.ended = ""
         self.is_partial = False
+        self.lost: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = ()
 
     def cell(self, scenario: int, window: int) -> Cell:
         """Return where calls of *scenario* that are due in *window* are recorded."""

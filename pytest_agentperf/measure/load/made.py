@@ -102,7 +102,7 @@ class MadeLoad:
         return self._coroutine
 
     async def _run(self, *, has_loop: bool) -> LoadResult:
-        self._watch = SystemWatch(asyncio.get_running_loop())
+        self._watch = SystemWatch(asyncio.get_running_loop(), clock=self._context.clock)
         with self._context.view() as show, self._watch:
             self._engine = engine = self._together or self._new_engine(show, has_loop=has_loop)
             try:

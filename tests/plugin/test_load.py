@@ -408,7 +408,7 @@ def test_loads_run_under_xdist(loads: Project) -> None:
     """)
     loads.run_with_workers().assert_outcomes(passed=2)
     assert loads.measurement("test_x")["calls"] == 20
-    assert loads.measurement("test_x")["curves"].keys() == {"throughput", "p95 latency"}
+    assert {"throughput", "p95 latency"} <= loads.measurement("test_x")["curves"].keys()
 
 
 def test_targets_of_production_are_budgets_of_a_load(loads: Project) -> None:

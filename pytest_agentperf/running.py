@@ -28,6 +28,7 @@ from pytest_agentperf.metered import (
     PER_CALL,
     TRACED,
     asked_quantities,
+    asks_memory,
     body_parts,
     is_traced_alone,
     metered_body,
@@ -90,8 +91,11 @@ class RunningTest:
             or bool(self.side and self.side.wants_cost),
             passes=self._passes,
             keeps_moments=settings.reports.wants_details,
+            wants_levels=settings.reports.wants_details or asks_memory(item, self.limits),
         )
-        self.recorders = Recorders(item, self.timings.monitors, shared)
+        self.recorders = Recorders(
+            item, self.timings.monitors, shared, self.limits, is_quick=settings.quick
+        )
         self._outcome = BodyOutcome()
         self._around = ExitStack()
 

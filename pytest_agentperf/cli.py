@@ -2,12 +2,15 @@
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from pytest_agentperf.core.clock import REAL_TIME
 from pytest_agentperf.core.errors import AgentPerfError, UnknownNameError
 from pytest_agentperf.core.files import write_text
+from pytest_agentperf.core.units import Unit, parse_quantity
 from pytest_agentperf.judge.baseline import Baseline, Past, baselines_in
 from pytest_agentperf.judge.budgetfile import BudgetFile
 from pytest_agentperf.judge.budgetreader import read_budget_file
@@ -72,6 +75,16 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", metavar="FILE", type=Path, nargs="?", default=_DEFAULT)
     check.set_defaults(run=_check)
     _add_baseline_commands(commands)
+    aa = commands.add_parser(
+        "aa", help="compare the tests with themselves and print how often the gate is wrong here"
+    )
+    aa.add_argument("--duets", metavar="N", type=int, default=10, help="default: %(default)s")
+    aa.add_argument("--pairs", metavar="N", type=int, help="of a duet; by default it finds out")
+    aa.add_argument(
+        "--max-time", metavar="TIME", default="10min", help="of a duet; default: %(default)s"
+    )
+    aa.add_argument("arguments", metavar="ARG", nargs="*", help="of pytest; after --, also options")
+    aa.set_defaults(run=_aa)
     return parser
 
 
@@ -179,6 +192,29 @@ def _compare(options: argparse.Namespace) -> Answer:
     lines = comparison_lines([record_comparison(one, str(options.base)) for one in suite.tests], 1)
     status = int(bool(suite.having(Outcome.REGRESSED)))
     return Answer("\n".join(line.text for line in lines), status)
+
+
+def _aa(options: argparse.Namespace) -> Answer:
+    """Compare the measured tests with themselves; return how often the gate was wrong."""
+    from pytest_agentperf.gate.aa import compare_with_itself, describe, pytest_command
+    from pytest_agentperf.gate.duet import Bounds
+    from pytest_agentperf.gate.pairing import LEAST_PAIRS
+
+    if options.duets < 1 or (options.pairs or LEAST_PAIRS) < LEAST_PAIRS:
+        raise AgentPerfError(
+            f"--duets {options.duets} --pairs {options.pairs}: expected 1 duet and 2 pairs or more"
+        )
+    bounds = Bounds(options.pairs, parse_quantity(options.max_time, Unit.SECONDS))
+    with tempfile.TemporaryDirectory(prefix="agentperf-") as scratch:
+        command = pytest_command(options.arguments, Path.cwd(), Path(scratch))
+        found = compare_with_itself(
+            command, Path(scratch), options.duets, bounds, _say, REAL_TIME.clock
+        )
+        return Answer("\n".join(map(plain_line, describe(list(found), options.duets))))
+
+
+def _say(sentence: str) -> None:
+    print(plain_line(sentence), file=sys.stderr)  # noqa: T201
 
 
 def _saved_runs(path: Path) -> dict[str, Run]:

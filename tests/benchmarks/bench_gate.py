@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 from tabulate import tabulate
 
+from pytest_agentperf.judge.binomial import highest_share
 from pytest_agentperf.judge.compare import compare_duet, compare_history
 from pytest_agentperf.judge.comparison import STANDARD, Comparison, Outcome, SuiteComparison
 from pytest_agentperf.judge.duet import planned_pairs
-from pytest_agentperf.judge.studentt import incomplete_beta
 from tests.benchmarks.simulated_machine import REGIMES, TESTS, Change, Changes, Machine, Runs, seed
 
 TRIALS = int(os.environ.get("AGENTPERF_TRIALS", "6000"))
@@ -94,17 +94,7 @@ class Tally:
 
     @property
     def upper(self) -> float:
-        return upper_bound(self.red, self.tests)
-
-
-def upper_bound(hits: int, trials: int) -> float:
-    """Return the upper 95 % bound of Clopper & Pearson (Biometrika 26, 1934)."""
-    low, high = hits / trials, 1.0
-    while high - low > 1e-7:
-        middle = (low + high) / 2
-        is_above = incomplete_beta(hits + 1, trials - hits, middle) > 0.95
-        low, high = (low, middle) if is_above else (middle, high)
-    return high
+        return highest_share(self.red, self.tests)
 
 
 def judge_each(compare: Compare, base: Runs, head: Runs, *, is_suite: bool) -> SuiteComparison:

@@ -197,6 +197,7 @@ def _compare(options: argparse.Namespace) -> Answer:
 def _aa(options: argparse.Namespace) -> Answer:
     """Compare the measured tests with themselves; return how often the gate was wrong."""
     from pytest_agentperf.gate.aa import compare_with_itself, describe, pytest_command
+    from pytest_agentperf.gate.child import run_on
     from pytest_agentperf.gate.duet import Bounds
     from pytest_agentperf.gate.pairing import LEAST_PAIRS
 
@@ -207,9 +208,8 @@ def _aa(options: argparse.Namespace) -> Answer:
     bounds = Bounds(options.pairs, parse_quantity(options.max_time, Unit.SECONDS))
     with tempfile.TemporaryDirectory(prefix="agentperf-") as scratch:
         command = pytest_command(options.arguments, Path.cwd(), Path(scratch))
-        found = compare_with_itself(
-            command, Path(scratch), options.duets, bounds, _say, REAL_TIME.clock
-        )
+        run = run_on(command, Path(scratch), wants_cost=False)
+        found = compare_with_itself(run, options.duets, bounds, _say, REAL_TIME.clock)
         return Answer("\n".join(map(plain_line, describe(list(found), options.duets))))
 
 

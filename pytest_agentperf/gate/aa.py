@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from pytest_agentperf.core.clock import Clock
-from pytest_agentperf.gate.child import Command, run_on
+from pytest_agentperf.core.units import Unit, format_quantity
+from pytest_agentperf.gate.child import Command
 from pytest_agentperf.gate.duet import Bounds, Duet, RunSide, Sides
 from pytest_agentperf.gate.errors import BrokenGateError
 from pytest_agentperf.gate.job import SideReport
 from pytest_agentperf.judge.binomial import highest_share
 from pytest_agentperf.judge.comparison import Comparison, Outcome
+from pytest_agentperf.judge.sentences import format_change
 
 __all__ = ["compare_with_itself", "describe", "pytest_command", "seeded"]
 
@@ -43,18 +45,12 @@ def seeded(run: RunSide, duet: int) -> RunSide:
 
 
 def compare_with_itself(
-    command: Command,
-    scratch: Path,
-    duets: int,
-    bounds: Bounds,
-    say: Callable[[str], None],
-    clock: Clock,
+    run: RunSide, duets: int, bounds: Bounds, say: Callable[[str], None], clock: Clock
 ) -> Iterator[Comparison]:
-    """Yield the verdicts of *duets* duets in which both sides are *command*.
+    """Yield the verdicts of *duets* duets in which both sides are *run*.
 
     Args:
-        command: How pytest is run.
-        scratch: An existing folder for files.
+        run: Runs the tests in a fresh process.
         duets: How many.
         bounds: Of each of them.
         say: Tells the user something at once.
@@ -64,8 +60,8 @@ def compare_with_itself(
         BrokenGateError: It could not measure, or no test is measured.
     """
     for number in range(duets):
-        run = seeded(run_on(command, scratch, wants_cost=bounds.max_cost is not None), number)
-        found = Duet(Sides(run, run), bounds, _numbered(say, number, duets), clock).run()
+        side = seeded(run, number)
+        found = Duet(Sides(side, side), bounds, _numbered(say, number, duets), clock).run()
         judged = [one for one in found.tests if one.latency]
         if not judged:
             raise BrokenGateError(
@@ -85,10 +81,18 @@ def describe(found: Sequence[Comparison], duets: int) -> list[str]:
     others = Counter(one.outcome for one in found)
     share, most = red.total() / len(found), highest_share(red.total(), len(found))
     shown = sorted(one.latency.detectable for one in found if one.latency)
+    totals = (
+        f"{duets} duet{'s' * (duets != 1)} of the tests with themselves, {len(found)}"
+        f" verdict{'s' * (len(found) != 1)}:"
+        f" {red.total()} regressed ({_percent(share)}; at most {_percent(most)} with 95 %"
+        f" confidence), {others[Outcome.FASTER]} faster, {others[Outcome.UNDECIDED]} undecided"
+    )
     return [
-        f"{duets} duets of the same code with itself, {len(found)} verdicts:"
-        f" {red.total()} regressed ({share:.1%}; at most {most:.1%} with 95 % confidence),"
-        f" {others[Outcome.FASTER]} faster, {others[Outcome.UNDECIDED]} undecided",
-        f"half of the verdicts could have shown a change of +{shown[len(shown) // 2]:.1%}",
-        *(f"regressed {times} times: {name}" for name, times in red.most_common()),
+        totals,
+        f"half of the verdicts could have shown {format_change(1 + shown[len(shown) // 2])}",
+        *(f"regressed in {times} of {duets}: {name}" for name, times in red.most_common()),
     ]
+
+
+def _percent(share: float) -> str:
+    return format_quantity(share, Unit.SHARE, 2)

@@ -78,6 +78,7 @@ class Duet:
         tests: See `judge_pairs`.
 
     Attributes:
+        made: What each pair measured, oldest first, without the probe.
         dollars: What its calls cost so far, as far as that is known.
         notes: What weakens the verdicts, in sentences.
     """
@@ -95,13 +96,13 @@ class Duet:
         self._say, self._clock = say, clock
         self._began = clock()
         self.dollars = 0.0
-        self._pairs: list[Pair] = []
+        self.made: list[Pair] = []
         self.notes: list[str] = []
 
     @property
     def pairs(self) -> int:
         """Pairs that were made, beside the probe."""
-        return len(self._pairs)
+        return len(self.made)
 
     def run(self) -> SuiteComparison:
         """Return what the gate says about all tests.
@@ -120,7 +121,7 @@ class Duet:
             if verdicts is None:
                 self._announce(names, plan, cost)
             is_whole = self._make(pairs, waiting, cost)
-            look = judge_pairs(probe, self._pairs, self._rule, len(plan), self._tests)
+            look = judge_pairs(probe, self.made, self._rule, len(plan), self._tests)
             verdicts = verdicts.followed_by(look) if verdicts else look
             waiting = tuple(name for name in names if name in verdicts.open_tests)
             if not (is_whole and waiting):
@@ -193,7 +194,7 @@ class Duet:
             run: RunSide = getattr(self._sides, side)
             reports[side] = run(seed, is_probe=False, only=only)
         pair = Pair(**reports)
-        self._pairs.append(pair)
+        self.made.append(pair)
         self.dollars += dollars_of(pair)
 
     def _say_progress(self, pairs: int, cost: PairCost) -> None:

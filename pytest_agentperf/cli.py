@@ -22,8 +22,9 @@ from pytest_agentperf.report.escape import plain_line
 from pytest_agentperf.report.gate import comparison_lines
 from pytest_agentperf.report.history import history_table, runs_table
 from pytest_agentperf.report.record import record_comparison
-from pytest_agentperf.report.runfile import LAST_RUN, read_run
+from pytest_agentperf.report.runfile import find_last_run, read_run
 from pytest_agentperf.report.starter import starter_file
+from pytest_agentperf.showing import add_showing_commands
 
 __all__ = ["main"]
 
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="validate a budget file")
     check.add_argument("file", metavar="FILE", type=Path, nargs="?", default=_DEFAULT)
     check.set_defaults(run=_check)
+    add_showing_commands(commands, Answer)
     _add_baseline_commands(commands)
     aa = commands.add_parser(
         "aa", help="compare the tests with themselves and print how often the gate is wrong here"
@@ -109,26 +111,14 @@ def _add_baseline_commands(commands: "argparse._SubParsersAction[argparse.Argume
 
 def _init(options: argparse.Namespace) -> Answer:
     """Write a budget file from a run; return what to tell the user."""
-    run, output = options.file or _find_last_run(Path.cwd()), options.output
+    run, output = options.file or find_last_run(Path.cwd()), options.output
     if output.exists() and not options.force:
         raise AgentPerfError(f"{output} exists; give --force to replace it, or --output another")
-    records = read_run(run)
+    records = read_run(run).records
     text = starter_file(records, output.name)
     write_text(output, text)
     tests = "1 test" if len(records) == 1 else f"{len(records)} tests"
     return Answer(f"{output}: budgets of {tests}; try: pytest --perf-budget {output}")
-
-
-def _find_last_run(folder: Path) -> Path:
-    """Return the last run of pytest in *folder* or above."""
-    for place in (folder, *folder.parents):
-        found = place / ".pytest_cache" / "d" / "agentperf" / LAST_RUN
-        if found.is_file():
-            return found
-    raise AgentPerfError(
-        "no run found in .pytest_cache here or above; run pytest with a measured test first"
-        " (with its cache provider), or name a saved run"
-    )
 
 
 def _check(options: argparse.Namespace) -> Answer:
@@ -218,7 +208,7 @@ def _say(sentence: str) -> None:
 
 
 def _saved_runs(path: Path) -> dict[str, Run]:
-    runs = {name: run for record in read_run(path) for name, run in record.runs.items()}
+    runs = {name: run for record in read_run(path).records for name, run in record.runs.items()}
     if not runs:
         raise AgentPerfError(f"{path}: holds no times; it takes a run without --perf-quick")
     return runs

@@ -44,8 +44,8 @@ _REGRESSED: Final = Outcome.REGRESSED.value
 _MISSING: Final = frozenset(outcome.value for outcome in MISSING)
 
 
-def open_gate(config: pytest.Config, settings: Settings, rule: Rule) -> "Gate":
-    """Return the gate of a session.
+def open_gate(config: pytest.Config, settings: Settings, rule: Rule) -> "Gate | None":
+    """Return the gate of a session; None for a side of a duet, which is judged elsewhere.
 
     Args:
         config: Of the session.
@@ -55,10 +55,10 @@ def open_gate(config: pytest.Config, settings: Settings, rule: Rule) -> "Gate":
     Raises:
         pytest.UsageError: The baseline is broken, or options ask for one that is not named.
     """
+    if config.pluginmanager.has_plugin(SIDE_PLUGIN):
+        return None
     worker = getattr(config, "workerinput", {})
     environment = environment_key(worker.get("workercount", 1))
-    if config.pluginmanager.has_plugin(SIDE_PLUGIN):  # which is judged elsewhere
-        return Gate(settings, environment)
     gate = Gate(settings, environment, _open_history(config, settings, environment, rule))
     told = worker.get("agentperf_gate", {})  # by the controller of xdist
     if told.get("duet"):

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_agentperf.core.units import Unit, parse_quantity
+from pytest_agentperf.reported import ReportSettings, add_report_options, read_report_settings
 
 __all__ = ["GateSettings", "Settings", "add_options", "is_narrowed", "read_settings"]
 
@@ -64,6 +65,12 @@ class GateSettings:
     update_baseline: bool
     require_baseline: bool
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether tests are to be held against others, or kept for that."""
+        asked = (self.against, self.baseline, self.update_baseline, self.require_baseline)
+        return any(asked)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -79,6 +86,7 @@ class Settings:
         leaks: Whether timed calls are searched for leaks.
         profiler: The profiler under which each timed function is called once more, or None.
         only_failed_profiles: Whether only the profiles of failed tests are kept.
+        reports: Where the results go, besides the terminal.
         gate: The settings of the regression gate.
     """
 
@@ -91,6 +99,7 @@ class Settings:
     leaks: bool
     profiler: str | None
     only_failed_profiles: bool
+    reports: ReportSettings
     gate: GateSettings
 
 
@@ -142,6 +151,7 @@ def add_options(parser: pytest.Parser) -> None:
         flag = f"--{name.replace('_', '-')}"
         group.addoption(flag, metavar=metavar, default=None, help=text)
         parser.addini(name, text, default=default)
+    add_report_options(parser)
     group.addoption("--perf-baseline", metavar="PATH", default=None, help=_BASELINE)
     group.addoption(
         "--perf-update-baseline",
@@ -180,6 +190,7 @@ def read_settings(config: pytest.Config) -> Settings:
         leaks=bool(config.getoption("perf_leaks")),
         profiler=config.getoption("perf_profiler"),
         only_failed_profiles=bool(config.getoption("perf_profiler_failed")),
+        reports=read_report_settings(config),
         gate=_read_gate(config),
     )
 

@@ -85,7 +85,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     has_measured = session.select(config, items)
     if has_measured:
         _register_runtime(config, session)
-    if (has_measured or session.unmatched) and not _is_worker(config):
+    has_news = has_measured or session.unmatched or session.settings.reports.files
+    if has_news and not _is_worker(config):
         _register_reporter(config, session)
 
 
@@ -124,7 +125,8 @@ def pytest_configure_node(node: Any) -> None:
     awake = _wake(node.config)
     _register_reporter(node.config, awake)
     node.workerinput["agentperf_narrowed"] = is_narrowed(node.config)
-    node.workerinput["agentperf_gate"] = awake.gate.told()
+    if awake.gate is not None:
+        node.workerinput["agentperf_gate"] = awake.gate.told()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -163,8 +165,9 @@ def _wake_if_named(config: pytest.Config) -> None:
         "perf_baseline",
         "perf_update_baseline",
         "perf_require_baseline",
+        "perf_report",
     )
-    written = map(config.getini, ("perf_budget", "perf_baseline"))
+    written = map(config.getini, ("perf_budget", "perf_baseline", "perf_report"))
     if any(map(config.getoption, named)) or any(written):
         _wake(config)
 

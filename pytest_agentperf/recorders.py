@@ -3,14 +3,15 @@
 PYTEST_DONT_REWRITE
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
 from pytest_agentperf.core.clock import REAL_TIME
+from pytest_agentperf.core.detail import Detail
 from pytest_agentperf.core.finding import Finding
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.measure.monitors import Monitors
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pytest_agentperf.measure.pool.door import Pooling
 
 __all__ = ["Recorders", "Shared", "new_watching"]
+
+Moments: TypeAlias = Mapping[str | None, Sequence[tuple[float, float]]]
 
 
 class Shared:
@@ -91,6 +94,17 @@ class Recorders:
         """Return what was recorded by those that were asked for."""
         made = [vars(self)[name] for name in _NAMES if name in vars(self)]
         return [*(found for each in made for found in each.measurements()), *self.extra]
+
+    def details(self, calls: Moments) -> Iterator[tuple[str | None, Detail]]:
+        """Yield what a report draws of them, by label.
+
+        Args:
+            calls: When timed calls ran that were watched, by label.
+        """
+        if "watching" in vars(self):
+            yield from self.watching.details(calls)
+        if "caching" in vars(self):
+            yield from self.caching.details()
 
     def failures(self) -> Sequence[str]:
         """Return the sentences of what fails the test without a budget."""

@@ -4,17 +4,24 @@ PYTEST_DONT_REWRITE
 """
 
 import os
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from pytest_agentperf.core.errors import AgentPerfError
 from pytest_agentperf.options import is_narrowed
+from pytest_agentperf.report.escape import encodable
 from pytest_agentperf.report.record import PerfRecord
+from pytest_agentperf.reported import annotation_lines, append_summary, write_reports
 from pytest_agentperf.runtime import BEGUN, RECORD
 from pytest_agentperf.session import PerfSession
 
 if TYPE_CHECKING:
+    from pytest_agentperf.gated import Gate
+    from pytest_agentperf.report.run import Run
     from pytest_agentperf.report.terminal import Line
 
 __all__ = ["Reporter"]
@@ -40,6 +47,9 @@ class Reporter:
         self._crashed: list[str] = []
         self._broken: list[str] = []
         self._unused: list[str] = []
+        self._places: dict[str, str] = {}
+        self._annotations: list[str] = []
+        self._has_run = False
         self._moved: list[Line] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -50,6 +60,8 @@ class Reporter:
         content = getattr(report, RECORD, None)
         if content is not None:
             self._take(report.nodeid, content)
+            file, line, _ = report.location
+            self._places[report.nodeid] = f"{file}:{(line or 0) + 1}"
         elif report.when == "call":
             self._begun.discard(report.nodeid)
         elif report.when not in {"setup", "teardown"} and report.nodeid in self._begun:
@@ -71,7 +83,7 @@ class Reporter:
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
         """Write the section of this plugin."""
-        lines = self._lines(config.get_verbosity())
+        lines = self._lines(config.get_verbosity(), config.get_terminal_writer().fullwidth)
         if not lines:
             return
         terminalreporter.ensure_newline()
@@ -79,21 +91,26 @@ class Reporter:
         for line in lines:
             terminalreporter.write_line(line.text, **_COLOURS.get(line.status, {}))
 
-    def _lines(self, verbosity: int) -> "list[Line]":
+    def _lines(self, verbosity: int, width: int) -> "list[Line]":
+        from pytest_agentperf.report.sparkline import can_show
         from pytest_agentperf.report.terminal import Line, summary_lines
 
-        lines = summary_lines(list(self._records.values()), verbosity, self._crashed)
-        lines += self._session.gate.lines(list(self._records.values()), verbosity)
+        lines = summary_lines(
+            list(self._records.values()),
+            verbosity,
+            self._crashed,
+            width=width,
+            is_unicode=can_show(getattr(sys.__stdout__, "encoding", None)),
+        )
+        if self._session.gate is not None:
+            lines += self._session.gate.lines(list(self._records.values()), verbosity)
         lines += self._moved
-        lines += [
-            Line(f"warning: {sentence}", "warned")
-            for sentence in (
-                *self._session.explain_unmatched(self._session.unmatched),
-                *self._unused,
-                *self._broken,
-            )
-        ]
-        return lines
+        return lines + [Line(f"warning: {sentence}", "warned") for sentence in self._notes()]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Note that tests run, which they do not when they are only listed."""
+        self._has_run = not session.config.option.collectonly
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -101,26 +118,75 @@ class Reporter:
         is_whole = exitstatus in {0, 1} and not (session.shouldstop or session.shouldfail)
         if is_whole and not is_narrowed(session.config):
             self._unused = self._session.acceptances.unused()
-        if not self._records or self._getpid() != self._pid or exitstatus not in {0, 1}:
+        if not self._has_run or self._getpid() != self._pid or exitstatus not in {0, 1}:
             return
-        self._move_baseline(session, is_passed=exitstatus == 0)
-        cache = getattr(session.config, "cache", None)
+        if self._session.gate is not None and self._records:
+            self._move_baseline(session, self._session.gate, is_passed=exitstatus == 0)
+        run = self._run(session.config, int(exitstatus))
+        if self._records:
+            self._keep(session.config, run)
+        self._publish(session, run)
+
+    def _run(self, config: pytest.Config, exit_status: int) -> "Run":
+        """Return all that this session measured."""
+        from pytest_agentperf.gate.environment import environment_key
+        from pytest_agentperf.report.run import Run
+
+        workers = getattr(config.option, "numprocesses", None) or 0
+        return Run(
+            list(self._records.values()),
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            environment_key(workers),
+            versions={name: version(name) for name in ("pytest-agentperf", "pytest")},
+            exit_status=exit_status,
+            places=self._places,
+            lost=self._crashed,
+            notes=self._notes(),
+        )
+
+    def _notes(self) -> list[str]:
+        """Return the sentences that concern the whole run."""
+        unmatched = self._session.explain_unmatched(self._session.unmatched)
+        return [*unmatched, *self._unused, *self._broken]
+
+    def _publish(self, session: pytest.Session, run: "Run") -> None:
+        """Write the reports that were asked for; a passed run without one of them is none."""
+        settings = self._session.settings.reports
+        missing = list(write_reports(run, settings.files))
+        if missing and not session.exitstatus:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        self._broken += missing
+        if self._records and settings.summary is not None:
+            self._broken += append_summary(run, settings.summary)
+        self._annotations = annotation_lines(run, settings, session.config.rootpath)
+
+    def pytest_unconfigure(self) -> None:
+        """Print annotations for GitHub when nobody else writes, each at the start of a line.
+
+        To standard output, which GitHub reads, whatever shows the tests there.
+        """
+        for line in self._annotations:
+            sys.stdout.write(encodable(f"{line}\n", sys.stdout.encoding))
+
+    def _keep(self, config: pytest.Config, run: "Run") -> None:
+        """Keep *run* in the cache directory of pytest."""
+        cache = getattr(config, "cache", None)
         if cache is None:
             return
         from pytest_agentperf.report.runfile import LAST_RUN, write_run
 
         try:
-            write_run(cache.mkdir("agentperf") / LAST_RUN, self._records.values())
+            write_run(cache.mkdir("agentperf") / LAST_RUN, run)
         except OSError as error:
             where = error.filename or "pytest's cache directory"
             self._broken.append(f"{where}: the run could not be kept: {error.strerror or error}")
 
-    def _move_baseline(self, session: pytest.Session, *, is_passed: bool) -> None:
+    def _move_baseline(self, session: pytest.Session, gate: "Gate", *, is_passed: bool) -> None:
         """Add the runs of this session to the baseline, where that is asked for."""
         from pytest_agentperf.report.terminal import Line
 
         try:
-            told = self._session.gate.keep(list(self._records.values()), is_passed=is_passed)
+            told = gate.keep(list(self._records.values()), is_passed=is_passed)
         except (OSError, AgentPerfError) as error:
             self._moved = [Line(f"the baseline could not be updated: {error}", "failed")]
             if is_passed:

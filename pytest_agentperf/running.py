@@ -88,6 +88,7 @@ class RunningTest:
             wants_cost=any("cost" in limit.metric.name for _, limit in self.limits.items())
             or bool(self.side and self.side.wants_cost),
             passes=self._passes,
+            keeps_moments=settings.reports.wants_details,
         )
         self.recorders = Recorders(item, self.timings.monitors, shared)
         self._outcome = BodyOutcome()
@@ -123,6 +124,12 @@ class RunningTest:
     def measurements(self) -> list[Measurement]:
         """Return what was timed and what else was recorded."""
         return [*self.timings.measurements(), *self.recorders.measurements()]
+
+    def detailed(self, measurements: Sequence[Measurement]) -> list[Measurement]:
+        """Return *measurements* with what a report draws of them."""
+        from pytest_agentperf.measure.details import with_details
+
+        return with_details(measurements, self.recorders.details(self.timings.moments()))
 
     def _applies(self, limit: Limit) -> bool:
         """Return whether *limit* can be judged on this test at all."""

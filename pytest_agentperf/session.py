@@ -14,7 +14,6 @@ import pytest
 from pytest_agentperf.budgets import Budgets, open_budgets
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.measurement import Measurement, join
-from pytest_agentperf.gated import Gate, open_gate
 from pytest_agentperf.judge.verdict import Status, Verdict, judge
 from pytest_agentperf.measure.monitors import Monitors
 from pytest_agentperf.measure.timings import Timings
@@ -27,6 +26,7 @@ from pytest_agentperf.running import RunningTest
 from pytest_agentperf.watched import BLOCKING, asked_parts, watched_setup
 
 if TYPE_CHECKING:
+    from pytest_agentperf.gated import Gate
     from pytest_agentperf.judge.limits import ResolvedLimits
     from pytest_agentperf.measure.cache.door import CacheUse
     from pytest_agentperf.measure.concurrency.door import Watching
@@ -46,7 +46,7 @@ class PerfSession:
         settings: The resolved options.
         budgets: The budgets that hold.
         acceptances: The findings that the user accepts.
-        gate: Holds tests against earlier runs.
+        gate: Holds tests against earlier runs; None where nobody asks for that.
         unmatched: Patterns of the budget file that match no test, where that is a mistake.
     """
 
@@ -59,7 +59,12 @@ class PerfSession:
         self.unmatched: list[str] = []
         workers = getattr(config, "workerinput", {}).get("workercount", 1)
         self._conditions = f"{workers} xdist workers" if workers > 1 else ""
-        self.gate: Gate = open_gate(config, self.settings, self.budgets.rule)
+        self.gate: Gate | None = None
+        # A report keeps the times of runs, which `agentperf compare` holds against each other.
+        if self.settings.gate.is_asked or self.settings.reports.wants_details:
+            from pytest_agentperf.gated import open_gate
+
+            self.gate = open_gate(config, self.settings, self.budgets.rule)
         self._limits: dict[str, ResolvedLimits] = {}
         self._attempts: dict[str, int] = {}
         self._setups: dict[str, Watching] = {}
@@ -183,12 +188,15 @@ class PerfSession:
         verdicts, ignored = judge(measurements, running.limits, is_complete=raised is None)
         failures, gated = unawaited, UNSEEN
         if raised is None:
-            gated = self.gate.see(running.item, measurements, self._limits)
             failures += [*running.recorders.failures(), *self._failures(verdicts)]
-            failures += self.gate.failures(nodeid, gated)
+            if self.gate is not None:
+                gated = self.gate.see(running.item, measurements, self._limits)
+                failures += self.gate.failures(nodeid, gated)
         if self._profiles is not None:
             is_failed = raised is not None or bool(failures)
             measurements = self._profiles.settle(measurements, is_failed=is_failed)
+        if self.settings.reports.wants_details:
+            measurements = running.detailed(measurements)
         self._attempts[nodeid] = attempt = self._attempts.get(nodeid, 0) + 1
         ignored += running.dropped
         record = make_record(nodeid, measurements, verdicts, ignored, attempt, gated)

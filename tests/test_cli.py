@@ -10,6 +10,7 @@ from pytest_agentperf.cli import main
 from pytest_agentperf.judge.baseline import Baseline, Entry
 from pytest_agentperf.judge.runs import Count, Run
 from pytest_agentperf.report.record import MeasurementRecord, PerfRecord
+from pytest_agentperf.report.run import Run as WholeRun
 from pytest_agentperf.report.runfile import write_run
 
 
@@ -21,7 +22,7 @@ def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def save_run(path: Path) -> None:
     """Write a run of two tests to *path*."""
     measurement = MeasurementRecord(None, "ask", 5, 0, {"latency_max": 0.1}, {}, [])
-    write_run(path, [PerfRecord(f"t.py::{name}", [measurement], [], 0) for name in "ab"])
+    write_run(path, WholeRun([PerfRecord(f"t.py::{name}", [measurement], [], 0) for name in "ab"]))
 
 
 def cached(folder: Path) -> Path:
@@ -212,7 +213,7 @@ def save_times(name: str, **medians: float) -> None:
         )
         for test, median in medians.items()
     ]
-    write_run(Path(name), records)
+    write_run(Path(name), WholeRun(records))
 
 
 def test_compare_exits_with_1_where_a_test_regressed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from pytest_agentperf.core.detail import Detail
 from pytest_agentperf.core.errors import EmptySampleError, UsageError
 from pytest_agentperf.core.finding import Finding
 from pytest_agentperf.core.metrics import QUANTITIES, Direction, Metric, Statistic
@@ -37,6 +38,7 @@ class Measurement:
             without it.
         curves: How levels went over the calls or the time, by name, as in ``"traced memory"``.
         profiles: The files that profilers wrote, by the name of the profiler.
+        detail: What a report draws of it; None where nobody asked for a report.
     """
 
     label: str | None
@@ -56,6 +58,7 @@ class Measurement:
     monitors: tuple[str, ...] = ()
     curves: Mapping[str, Curve] = field(default_factory=dict)
     profiles: Mapping[str, str] = field(default_factory=dict)
+    detail: Detail | None = None
 
     def has(self, metric: Metric) -> bool:
         """Return whether the recorder of *metric* was in use, even if it could not tell."""

@@ -28,6 +28,13 @@ class Unit(enum.Enum):
     DOLLARS = "amount of money"
     FACTOR = "factor"
 
+    @property
+    def symbol(self) -> str:
+        """The symbol of the base unit, as in `s`; empty for plain numbers."""
+        return _SYMBOLS.get(self, "")
+
+
+_SYMBOLS: Final = {Unit.SECONDS: "s", Unit.BYTES: "B", Unit.RATE: "/s", Unit.DOLLARS: "$"}
 
 _TIMES: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _THOUSANDS: Final = {"": 1.0, "k": 1e3, "M": 1e6}

@@ -47,7 +47,7 @@ def open_gate(config: pytest.Config, session: PerfSession, workers: int) -> None
     """
     settings, gate = session.settings, session.gate
     ref = settings.gate.against
-    if ref is None or gate.duet or gate.confirmation:
+    if ref is None or gate is None or gate.duet or gate.confirmation:
         return
     if settings.quick or settings.gate.regressions == "off":
         return

@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Final
 
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import Direction, Metric, Statistic, needed_values
-from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.core.units import Unit, format_beside, format_quantity
 from pytest_agentperf.judge.binomial import lower_rank, tail_at_most, upper_rank
 from pytest_agentperf.judge.limits import Limit, ResolvedLimits
@@ -49,6 +49,8 @@ class Verdict:
         sentence: All of it in one sentence, with the source of the limit and, where it is
             undecided, the cure.
         is_open: Whether more calls could decide it.
+        low: The one-sided lower 95 % confidence bound of a percentile; None where there is none.
+        high: The upper one, likewise.
     """
 
     status: Status
@@ -58,6 +60,8 @@ class Verdict:
     limit: Limit
     sentence: str
     is_open: bool = False
+    low: float | None = None
+    high: float | None = None
 
 
 def needed_rounds(limits: Iterable[Limit], least: int = 5) -> int:
@@ -192,6 +196,7 @@ class _Case:
             self.limit,
             sentence or self._sentence(status),
             is_open,
+            *self._bounds,
         )
 
     def undecided(self, why: str, rounds: int) -> Verdict:
@@ -252,21 +257,31 @@ class _Case:
         if sample is None or sample.count <= 1:
             return ""
         if metric.percentile is not None:
-            return self._bounds(sample, metric.percentile / 100)
+            return self._describe_bounds(metric.percentile / 100)
         if metric.statistic is not Statistic.MAX:
             return f"median {format_quantity(sample.percentile(50), metric.unit)}"
         above = sample.count_above(self.limit.fail) if self.limit.fail is not None else 0
         counted = f"{above} above it, " if above else ""
         return f"{counted}median {format_quantity(sample.percentile(50), metric.unit)}"
 
-    def _bounds(self, sample: Sample, share: Fraction) -> str:
-        """Return the one-sided confidence bounds of a percentile."""
-        unit = self.limit.metric.unit
+    @cached_property
+    def _bounds(self) -> tuple[float | None, float | None]:
+        """The one-sided confidence bounds of a percentile, as far as there are any."""
+        sample, percentile = self.sample, self.limit.metric.percentile
+        if sample is None or sample.count <= 1 or percentile is None:
+            return None, None
+        share = percentile / 100
         low, high = (rank(sample.count, share, _CONFIDENCE) for rank in (lower_rank, upper_rank))
-        below = "" if low is None else format_quantity(sample.ordered(low), unit)
-        if high is not None:
-            above = format_quantity(sample.ordered(high), unit)
-            return f"one-sided 95 % bounds {below or 'none'} and {above}"
+        return (
+            None if low is None else sample.ordered(low),
+            None if high is None else sample.ordered(high),
+        )
+
+    def _describe_bounds(self, share: Fraction) -> str:
+        unit = self.limit.metric.unit
+        low, high = ("" if b is None else format_quantity(b, unit) for b in self._bounds)
+        if high:
+            return f"one-sided 95 % bounds {low or 'none'} and {high}"
         least = math.ceil(math.log(1 - float(_CONFIDENCE)) / math.log(float(share)))
         missing = f"no upper bound below {least} calls"
-        return f"one-sided 95 % lower bound {below}, {missing}" if below else missing
+        return f"one-sided 95 % lower bound {low}, {missing}" if low else missing

@@ -208,6 +208,7 @@ class RunningCall:
             numbers = self._counts.numbers
             counts = {name: numbers.get(name, 0) for name in self._context.counters.metrics}
         self._recording.add(seconds, self._items, counts)
+        self._recording.note_moment(self._started, self._started + seconds)
         response = result if self._response is _NOTHING else self._response
         if response is not _NOTHING:
             self._read(response)

@@ -12,6 +12,7 @@ from pytest_agentperf.measure.stream import ItemClock
 __all__ = ["Recording"]
 
 _SUBJECTS = 3
+_MOMENTS = 10_000
 
 
 class Recording:
@@ -23,6 +24,7 @@ class Recording:
         bound: What ended the calls before their verdict was closed, as in ``"max_time 5 s"``.
         is_body: Whether it is the body of a test that is recorded.
         monitors: The names of what watched the recorded calls.
+        moments: When the first calls began and ended, by the clock; None where nobody asks.
     """
 
     def __init__(self, label: str | None, *, is_body: bool = False) -> None:
@@ -35,6 +37,7 @@ class Recording:
         self.planned_looks = 1
         self.is_body = is_body
         self.monitors: dict[str, None] = {}
+        self.moments: list[tuple[float, float]] | None = None
         self._subjects: dict[str, None] = {}
         self._notes: dict[str, None] = {}
         self._ttft = Sample()
@@ -85,6 +88,11 @@ class Recording:
             self._ttft.add(items.first)
         for gap in items.gaps:
             self._itl.add(gap)
+
+    def note_moment(self, started: float, ended: float) -> None:
+        """Note when a call began and ended, where somebody asks for that."""
+        if self.moments is not None and len(self.moments) < _MOMENTS:
+            self.moments.append((started, ended))
 
     def fail(self, seconds: float, error: BaseException) -> None:
         """Record a call that raised *error* after *seconds*."""

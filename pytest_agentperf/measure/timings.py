@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.effort import Effort
+from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.usage import Price
 from pytest_agentperf.measure.call import CallContext, RunningCall
@@ -44,6 +45,7 @@ class Timings:
         wants_cost: Whether a limit or a bound is on money.
         passes: Returns the further calls to make of a subject under a label when its rounds are
             over.
+        keeps_moments: Whether it is noted when calls ran that were watched.
     """
 
     def __init__(
@@ -54,9 +56,11 @@ class Timings:
         *,
         wants_cost: bool,
         passes: Callable[[str | None, str], Sequence[ExtraPass]] = lambda *_: (),
+        keeps_moments: bool = False,
     ) -> None:
         self._plan = plan
         self._passes = passes
+        self._keeps_moments = keeps_moments
         self._clock = clock
         reading = UsageReading(prices=prices, wants_cost=wants_cost or bool(prices))
         self._settings: dict[str | None, TimingSettings] = {None: TimingSettings(reading=reading)}
@@ -91,6 +95,8 @@ class Timings:
             self._recordings[label] = Recording(label, is_body=is_body)
         recording = self._recordings[label]
         recording.name(subject)
+        if self._keeps_moments and self.monitors.active and recording.moments is None:
+            recording.moments = []
         return recording
 
     def context(self, label: str | None, subject: str) -> CallContext:
@@ -171,9 +177,19 @@ class Timings:
             found[0] = replace(found[0], notes=(*found[0].notes, note))
         return found
 
+    def moments(self) -> dict[str | None, list[tuple[float, float]]]:
+        """Return when the calls ran that were watched, by label."""
+        return {
+            label: recording.moments
+            for label, recording in self._recordings.items()
+            if recording.moments
+        }
+
     def close(self) -> list[str]:
         """Undo the patches; return a sentence for each call that nobody awaited to its end."""
         self.patches.undo()
+        # They belong to who holds this, and such a circle would wait for the garbage collector.
+        self._plan = self._passes = _refuse
         sentences = []
         for trial in self._unfinished:
             if not trial.is_awaited:
@@ -189,6 +205,10 @@ class Timings:
                 )
         self._unfinished = {}
         return sentences
+
+
+def _refuse(*_: object) -> Any:
+    raise UsageError("perf_timer was used after the end of its test; await it inside the test")
 
 
 def name_of(func: object) -> str:

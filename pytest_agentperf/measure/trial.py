@@ -79,6 +79,7 @@ class Trial:
         self._is_body = is_body
         self._is_simple = (
             hooks == TrialHooks()
+            and schedule.recording.moments is None
             and context.stream is None
             and (is_body or context.reading.usage is None)
             and context.reading.cost is None

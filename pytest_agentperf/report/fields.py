@@ -69,6 +69,7 @@ _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     "monitors": _is_list_of_texts,
     "curves": _is_dict,
     "profiles": _is_mapping(_is_text),
+    "detail": _is_optional(_is_dict),
     "axis": _is_text,
     "unit": _is_text,
     "points": _is_list_of_points,
@@ -85,6 +86,13 @@ _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     "runs": _is_dict,
     "comparisons": _is_list,
     "measurements": _is_list,
+    "records": _is_list,
+    "created": _is_text,
+    "environment": _is_text,
+    "versions": _is_mapping(_is_text),
+    "exit_status": lambda value: type(value) is int,
+    "places": _is_mapping(_is_text),
+    "lost": _is_list_of_texts,
     "verdicts": _is_list,
 }
 

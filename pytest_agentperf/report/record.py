@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from types import NoneType
 from typing import Any, Final
 
+from pytest_agentperf.core.detail import Detail
 from pytest_agentperf.core.errors import EmptySampleError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import QUANTITIES, find_metric
@@ -17,6 +18,7 @@ from pytest_agentperf.judge.comparison import Comparison
 from pytest_agentperf.judge.runs import Run
 from pytest_agentperf.judge.storedrun import run_from_builtin
 from pytest_agentperf.judge.verdict import Verdict
+from pytest_agentperf.report.detail import DETAIL_KINDS, detail_from_builtin
 from pytest_agentperf.report.escape import valid_text
 from pytest_agentperf.report.fields import read_fields
 
@@ -32,7 +34,7 @@ __all__ = [
     "record_comparison",
 ]
 
-_STATISTICS: Final = ("min", "mean", "max", "stddev", "p50", "p90", "p95", "p99")
+_STATISTICS: Final = ("min", "mean", "max", "stddev", "p25", "p50", "p75", "p90", "p95", "p99")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class VerdictRecord:
         warn: The warning's limit, or None.
         source: Where the limit came from.
         sentence: All of it in words.
+        low: The one-sided lower 95 % confidence bound of a percentile, or None.
+        high: The upper one, or None.
     """
 
     status: str
@@ -58,6 +62,8 @@ class VerdictRecord:
     warn: float | None
     source: str
     sentence: str
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +151,7 @@ class MeasurementRecord:
         monitors: What watched the calls.
         curves: How levels went, by name.
         profiles: The files that profilers wrote, by the name of the profiler.
+        detail: What a report draws of it; None where nobody asked for a report.
     """
 
     label: str | None
@@ -158,6 +165,7 @@ class MeasurementRecord:
     monitors: Sequence[str] = field(default_factory=list)
     curves: Mapping[str, CurveRecord] = field(default_factory=dict)
     profiles: Mapping[str, str] = field(default_factory=dict)
+    detail: Detail | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +220,8 @@ def _read_measurement(content: object) -> MeasurementRecord:
     curves = {
         name: CurveRecord(**read_fields(CurveRecord, each)) for name, each in one["curves"].items()
     }
-    return MeasurementRecord(**{**one, "curves": curves})
+    detail = None if one["detail"] is None else detail_from_builtin(one["detail"])
+    return MeasurementRecord(**{**one, "curves": curves, "detail": detail})
 
 
 def make_record(
@@ -237,6 +246,8 @@ def make_record(
                 warn=verdict.limit.warn,
                 source=verdict.limit.source,
                 sentence=verdict.sentence,
+                low=verdict.low,
+                high=verdict.high,
             )
             for verdict in verdicts
         ],
@@ -285,6 +296,7 @@ def _record_measurement(measurement: Measurement) -> MeasurementRecord:
             for name, curve in measurement.curves.items()
         },
         profiles=dict(measurement.profiles),
+        detail=measurement.detail,
     )
 
 
@@ -331,5 +343,6 @@ _NAMES: Final[Mapping[type, tuple[str, ...]]] = {
         PerfRecord,
         Run,
         VerdictRecord,
+        *DETAIL_KINDS,
     )
 }

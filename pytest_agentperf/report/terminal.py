@@ -1,23 +1,32 @@
 """The terminal section: a line per measurement, worst first, and footnotes with cures."""
 
-import math
-import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_agentperf.core.metrics import Direction, find_metric
-from pytest_agentperf.core.units import format_beside, format_quantity
+from pytest_agentperf.core.units import Unit, format_quantity
+from pytest_agentperf.report.brief import brief_budgets, brief_totals, shown
 from pytest_agentperf.report.escape import plain_line
-from pytest_agentperf.report.record import MeasurementRecord, PerfRecord, VerdictRecord
+from pytest_agentperf.report.record import CurveRecord, PerfRecord
+from pytest_agentperf.report.run import Row, rows_of
+from pytest_agentperf.report.sparkline import sparkline
+from pytest_agentperf.report.table import table_rows
 
 __all__ = ["Line", "summary_lines"]
 
-_WORST_FIRST: Final = ("failed", "undecided", "warned", "passed", "")
-_NO_BUDGET: Final = "measured"
-_SHOWN_BUDGETS: Final = 2
 _SHOWN_FINDINGS: Final = 3
+_COLUMNS: Final = {
+    "verdict": "left",
+    "calls": "right",
+    "median": "right",
+    "p95": "right",
+    "spread": "left",
+    "budgets": "left",
+    "test": "left",
+}
+_CURVE_WIDTH: Final = 40
+_QUANTILES: Final = ("min", "p25", "p50", "p75", "p90", "p95", "p99", "max")
+_UNITS: Final = {unit.symbol: unit for unit in Unit if unit.symbol}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +35,20 @@ class Line:
 
     Attributes:
         text: What it says.
-        status: The verdict that gives it its colour, or empty.
+        status: What the measurement of it came to, which gives it its colour; or empty.
     """
 
     text: str
     status: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One measurement of one test."""
-
-    status: str
-    test: str
-    calls: str
-    median: str
-    p95: str
-    budgets: str
-    verdicts: tuple[VerdictRecord, ...]
-    measurement: MeasurementRecord | None
-
-
 def summary_lines(
-    records: Sequence[PerfRecord], verbosity: int, lost: Sequence[str] = ()
+    records: Sequence[PerfRecord],
+    verbosity: int,
+    lost: Sequence[str] = (),
+    *,
+    width: int | None = None,
+    is_unicode: bool = True,
 ) -> list[Line]:
     """Return the section for *records*; empty where there is nothing to say.
 
@@ -56,116 +56,64 @@ def summary_lines(
         records: One per test.
         verbosity: Negative: only what did not pass; positive: every metric.
         lost: Node ids of tests whose process ended before they could report.
+        width: Of the terminal in characters; None: rows are as long as they are.
+        is_unicode: Whether the terminal can show block characters.
     """
-    rows = sorted(_rows(records), key=lambda row: _WORST_FIRST.index(row.status))
-    shown = [row for row in rows if verbosity >= 0 or row.status not in {"passed", ""}]
+    rows = rows_of(records)
+    listed = [row for row in rows if verbosity >= 0 or row.status not in {"passed", "measured"}]
     notes: dict[str, int] = {}
-    lines = list(_table(shown, notes)) if shown else []
+    lines = list(_table(listed, notes, width, is_unicode=is_unicode)) if listed else []
     if verbosity > 0:
-        lines += _details(rows)
+        lines += _details(rows, is_unicode=is_unicode)
     lines += [Line(f"[{number}] {note}") for note, number in notes.items()]
     lines += [
         Line(f"not measured: {plain_line(nodeid)} (its worker ended)", "undecided")
         for nodeid in lost
     ]
     if records and (verbosity >= 0 or lines):
-        lines.append(Line(_totals(rows, records)))
+        lines.append(Line(brief_totals(rows, records)))
     return lines
 
 
-def _rows(records: Sequence[PerfRecord]) -> Iterator[_Row]:
-    """Return a row per measurement, and one per label whose limits had nothing to judge."""
-    for record in records:
-        labels = [measurement.label for measurement in record.measurements]
-        for measurement in record.measurements:
-            verdicts = tuple(v for v in record.verdicts if v.label == measurement.label)
-            yield _row(record, measurement.label, measurement, verdicts)
-        for label in dict.fromkeys(v.label for v in record.verdicts if v.label not in labels):
-            verdicts = tuple(v for v in record.verdicts if v.label == label)
-            yield _row(record, label, None, verdicts)
-
-
-def _row(
-    record: PerfRecord,
-    label: str | None,
-    measurement: MeasurementRecord | None,
-    verdicts: tuple[VerdictRecord, ...],
-) -> _Row:
-    status = min((v.status for v in verdicts), key=_WORST_FIRST.index, default="")
-    metrics = measurement.metrics if measurement else {}
-    return _Row(
-        status=status,
-        test=plain_line(record.nodeid + (f"#{label}" if label else "")),
-        calls=str(measurement.calls) if measurement else "0",
-        median=_shown("latency_p50", metrics.get("latency_p50")),
-        p95=_shown("latency_p95", metrics.get("latency_p95")),
-        budgets=_budgets([v for v in verdicts if v.status == status]),
-        verdicts=verdicts,
-        measurement=measurement,
-    )
-
-
-def _budgets(verdicts: Sequence[VerdictRecord]) -> str:
-    """Return the tightest few *verdicts* in brief."""
-    tightest = sorted(verdicts, key=_slack)
-    brief = [_brief(verdict) for verdict in tightest[:_SHOWN_BUDGETS]]
-    if len(verdicts) > _SHOWN_BUDGETS:
-        brief.append(f"{len(verdicts) - _SHOWN_BUDGETS} more")
-    return ", ".join(brief)
-
-
-def _slack(verdict: VerdictRecord) -> float:
-    """Return how far the value is from its limit, 1 for at the limit; less is tighter."""
-    if verdict.value is None or not verdict.limit:
-        return 0.0
-    ratio = verdict.value / verdict.limit
-    is_upper = find_metric(verdict.metric).quantity.direction is Direction.UPPER
-    return (1 / ratio if ratio else math.inf) if is_upper else ratio
-
-
-def _shown(name: str, value: float | None) -> str:
-    return "-" if value is None else format_quantity(value, find_metric(name).unit)
-
-
-def _brief(verdict: VerdictRecord) -> str:
-    """Return value and limit of *verdict*: `p95 912 ms > 800 ms`."""
-    metric = find_metric(verdict.metric)
-    name = verdict.metric.removesuffix("_max").removeprefix("latency_")
-    name = re.sub(r"(?<=\d)_(?=\d)", ".", name).replace("_", " ")  # p99_9 is p99.9
-    bound = verdict.warn if verdict.status == "warned" or verdict.limit is None else verdict.limit
-    if verdict.value is None or bound is None:
-        return f"{name} ?"
-    if metric.quantity.direction is Direction.UPPER:
-        sign = ">" if verdict.value > bound else "<="
-    else:
-        sign = "<" if verdict.value < bound else ">="
-    value, limit = format_beside(verdict.value, bound, metric.unit)
-    return f"{name} {value} {sign} {limit}"
-
-
-def _table(rows: Sequence[_Row], notes: dict[str, int]) -> Iterator[Line]:
+def _table(
+    rows: Sequence[Row], notes: dict[str, int], width: int | None, *, is_unicode: bool
+) -> Iterator[Line]:
     """Return the table of *rows*; what needs words goes into *notes* with its number."""
-    from tabulate import tabulate
-
-    cells = []
-    for row in rows:
-        marks = [notes.setdefault(note, len(notes) + 1) for note in _notes(row)]
-        status = " ".join((row.status or _NO_BUDGET, *(f"[{mark}]" for mark in marks)))
-        cells.append((status, row.calls, row.median, row.p95, row.budgets, row.test))
-    text = tabulate(
-        cells,
-        headers=("verdict", "calls", "median", "p95", "budgets", "test"),
-        colalign=("left", "right", "right", "right", "left", "left"),
-        disable_numparse=True,
-    )
-    header, rule, *body = text.splitlines()
-    yield Line(header)
-    yield Line(rule)
-    for line, row in zip(body, rows, strict=True):
-        yield Line(line.rstrip(), row.status)
+    cells = [_cells(row, notes, is_unicode=is_unicode) for row in rows]
+    names = [plain_line(row.name) for row in rows]
+    wide = [[*row, name] for row, name in zip(cells, names, strict=True)]
+    head, *bodies = table_rows(_COLUMNS, wide)
+    if width is not None and max(len(line) for lines in (head, *bodies) for line in lines) > width:
+        # Each test above its numbers, a budget a line; nothing is cut.
+        narrow = [[*most, budgets.replace(", ", "\n"), ""] for *most, budgets in cells]
+        head, *bodies = table_rows(_COLUMNS, narrow)
+        bodies = [[name, *body] for name, body in zip(names, bodies, strict=True)]
+    yield from map(Line, head)
+    for row, body in zip(rows, bodies, strict=True):
+        yield from (Line(line, row.status) for line in body)
 
 
-def _notes(row: _Row) -> Iterator[str]:
+def _cells(row: Row, notes: dict[str, int], *, is_unicode: bool) -> list[str]:
+    """Return the cells of *row* but for the test's name."""
+    marks = [notes.setdefault(note, len(notes) + 1) for note in _notes(row)]
+    status = " ".join((row.status, *(f"[{mark}]" for mark in marks)))
+    calls = str(row.measurement.calls if row.measurement else 0)
+    times = [shown(name, row.metrics.get(name)) for name in ("latency_p50", "latency_p95")]
+    return [status, calls, *times, _spread(row, is_unicode=is_unicode), brief_budgets(row)]
+
+
+def _spread(row: Row, *, is_unicode: bool) -> str:
+    """Return the latencies of *row* from the smallest to the highest, the median half high."""
+    names = [f"latency_{statistic}" for statistic in _QUANTILES]
+    values = [row.metrics[name] for name in names if name in row.metrics]
+    if len(values) < len(names) or not row.measurement or row.measurement.calls == 1:
+        return ""
+    # The median in the middle of the fourth of eight heights, so that noise moves it to no other.
+    high = row.metrics["latency_p50"] * 8 / 3.5
+    return sparkline(values, low=0.0, high=high, is_unicode=is_unicode)
+
+
+def _notes(row: Row) -> Iterator[str]:
     """Return the sentences that *row* needs: why it is not passed, what weakens it."""
     yield from (plain_line(v.sentence) for v in row.verdicts if v.status in {"undecided", "warned"})
     if row.measurement is None:
@@ -174,34 +122,36 @@ def _notes(row: _Row) -> Iterator[str]:
     findings = row.measurement.findings
     yield from map(plain_line, findings[:_SHOWN_FINDINGS])
     if len(findings) > _SHOWN_FINDINGS:
-        yield f"{len(findings) - _SHOWN_FINDINGS} more findings in {row.test}, shown by -v"
+        more = len(findings) - _SHOWN_FINDINGS
+        yield f"{more} more findings in {plain_line(row.name)}, shown by -v"
 
 
-def _details(rows: Sequence[_Row]) -> Iterator[Line]:
+def _details(rows: Sequence[Row], *, is_unicode: bool) -> Iterator[Line]:
     """Return every verdict and every metric of *rows*, for a verbose run."""
     for row in rows:
         yield Line("")
-        yield Line(row.test, row.status)
+        yield Line(plain_line(row.name), row.status)
         for verdict in row.verdicts:
             yield Line(f"  {verdict.status}: {plain_line(verdict.sentence)}", verdict.status)
         if row.measurement is None:
             continue
         metrics = row.measurement.metrics.items()
         if metrics:
-            yield Line("  " + ", ".join(f"{name} {_shown(name, value)}" for name, value in metrics))
+            yield Line("  " + ", ".join(f"{name} {shown(name, value)}" for name, value in metrics))
+        for name, curve in row.measurement.curves.items():
+            yield Line(f"  {plain_line(_curve_line(name, curve, is_unicode=is_unicode))}")
         for name, reason in row.measurement.unknown.items():
             yield Line(f"  {name} unknown: {plain_line(reason)}")
         for finding in row.measurement.findings[_SHOWN_FINDINGS:]:
             yield Line(f"  found: {plain_line(finding)}")
 
 
-def _totals(rows: Sequence[_Row], records: Sequence[PerfRecord]) -> str:
-    """Return how many measurements came to what."""
-    counted = Counter(row.status or f"{_NO_BUDGET} without a budget" for row in rows)
-    statuses = (*_WORST_FIRST[:-1], f"{_NO_BUDGET} without a budget")
-    parts = [f"{counted[status]} {status}" for status in statuses if counted[status]]
-    ignored = sum(record.not_applicable for record in records)
-    if ignored:
-        parts.append(f"{ignored} limit{'s' * (ignored != 1)} not applicable")
-    noun = "measurement" if len(rows) == 1 else "measurements"
-    return f"{len(rows)} {noun}: " + ", ".join(parts) if parts else f"{len(rows)} {noun}"
+def _curve_line(name: str, curve: CurveRecord, *, is_unicode: bool) -> str:
+    """Return how the level called *name* went: its shape, its first value and its last."""
+    values = [value for _, value in curve.points]
+    drawn = sparkline(values, _CURVE_WIDTH, is_unicode=is_unicode)
+    unit = _UNITS.get(curve.unit)
+    ends = [
+        format_quantity(value, unit) if unit else f"{value:.3g} {curve.unit}" for value in values
+    ]
+    return f"{name} over {curve.axis} {drawn} from {ends[0]} to {ends[-1]}" if ends else name

@@ -17,6 +17,7 @@ import pytest_agentperf.integrations.llm_server
 import pytest_agentperf.measure.timer
 import pytest_agentperf.reporter  # noqa: F401
 
+_GITHUB: Final = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE")
 _INI: Final = """\
 [pytest]
 asyncio_mode = strict
@@ -52,7 +53,7 @@ class Project:
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
         self._pytester = pytester
         self.path = pytester.path
-        for name in ("CI", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
+        for name in ("CI", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", *_GITHUB):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("COLUMNS", "200")  # nothing is cut
         self.ini("")
@@ -71,6 +72,11 @@ class Project:
     def tests(self, source: str, name: str = "test_it.py") -> None:
         """Write *source* to a test file."""
         self.write(name, _HEAD + textwrap.dedent(source))
+
+    def line_of(self, text: str, name: str = "test_it.py") -> int:
+        """Return the number of the first line of a test file that holds *text*."""
+        lines = (self.path / name).read_text(encoding="utf-8").splitlines()
+        return next(number for number, line in enumerate(lines, 1) if text in line)
 
     def budgets(self, text: str) -> str:
         """Write the budget file; return the option that names it."""

@@ -369,3 +369,35 @@ def test_plugin_keeps_no_run_in_a_forked_child(project: Project) -> None:
 def test_plugin_can_be_switched_off(project: Project) -> None:
     project.tests("def test_x(): pass")
     project.run("-pno:agentperf", "--strict-markers").assert_outcomes(passed=1)
+
+
+def test_measured_test_leaves_nothing_to_the_garbage_collector(project: Project) -> None:
+    project.write(
+        "conftest.py",
+        """
+        import gc
+
+        logged = []
+
+        def pytest_runtest_logfinish():
+            logged.append(None)
+            if len(logged) == 4:  # by then all is imported, and what is made once is made
+                gc.collect()
+                gc.disable()
+            if len(logged) == 8:
+                print("GARBAGE", gc.collect())
+        """,
+    )
+    body = """
+        @pytest.mark.perf_budget(loop_block_max="50ms", leaked_tasks=0, latency="10s")
+        @pytest.mark.asyncio
+        async def test_watched_{n}():
+            pass
+
+        def test_timed_{n}(perf_timer):
+            perf_timer(answer)
+    """
+    project.tests("".join(body.format(n=n) for n in range(4)))
+    result = project.run_apart("-s")
+    result.assert_outcomes(passed=8)
+    assert any(line.endswith("GARBAGE 0") for line in result.outlines), result.outlines

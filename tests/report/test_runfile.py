@@ -8,6 +8,7 @@ import pytest
 
 from pytest_agentperf.core.errors import FileFormatError
 from pytest_agentperf.report.record import MeasurementRecord, PerfRecord
+from pytest_agentperf.report.run import Run
 from pytest_agentperf.report.runfile import read_run, write_run
 
 
@@ -16,7 +17,18 @@ def record(nodeid: str = "t.py::t", **metrics: float) -> PerfRecord:
 
 
 def content() -> dict[str, Any]:
-    return {"version": 1, "tests": [record(latency_max=0.5).to_builtin()]}
+    return {
+        "version": 1,
+        "units": {"latency_max": "s"},
+        "created": "",
+        "environment": "",
+        "versions": {},
+        "exit_status": 0,
+        "places": {},
+        "lost": [],
+        "notes": [],
+        "tests": [record(latency_max=0.5).to_builtin()],
+    }
 
 
 def refusal(path: Path) -> str:
@@ -27,16 +39,25 @@ def refusal(path: Path) -> str:
 
 def test_run_reads_back(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "run.json"
-    records = [record(latency_max=0.5), record("t.py::µ[\x1b\n]")]
-    write_run(path, iter(records))
-    assert read_run(path) == records
-    write_run(path, [])
-    assert read_run(path) == []
+    run = Run(
+        [record(latency_max=0.5), record("t.py::µ[\x1b\n]")],
+        created="2026-11-21T15:00:00+00:00",
+        environment="a processor × 2; Linux",
+        versions={"pytest": "9.2.0"},
+        exit_status=1,
+        places={"t.py::t": "t.py:3"},
+        lost=["t.py::crash"],
+        notes=["mind the gap"],
+    )
+    write_run(path, run)
+    assert read_run(path) == run
+    write_run(path, Run([]))
+    assert read_run(path) == Run([])
 
 
 def test_run_is_json_of_a_version(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    write_run(path, [record(latency_max=0.5)])
+    write_run(path, Run([record(latency_max=0.5)]))
     text = path.read_text(encoding="utf-8")
     assert json.loads(text) == content()
     assert text.endswith("}\n")
@@ -44,16 +65,16 @@ def test_run_is_json_of_a_version(tmp_path: Path) -> None:
 
 def test_run_with_a_number_that_json_lacks_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    write_run(path, [record()])
+    write_run(path, Run([record()]))
     with pytest.raises(ValueError, match="JSON compliant"):
-        write_run(path, [record(latency_max=float("nan"))])
-    assert read_run(path) == [record()]
+        write_run(path, Run([record(latency_max=float("nan"))]))
+    assert read_run(path) == Run([record()])
 
 
 @pytest.mark.parametrize("length", [0, 1, 50, 150, -3])
 def test_run_that_is_cut_short_is_refused(tmp_path: Path, length: int) -> None:
     path = tmp_path / "run.json"
-    write_run(path, [record(latency_max=0.5)])
+    write_run(path, Run([record(latency_max=0.5)]))
     path.write_text(path.read_text(encoding="utf-8")[:length], encoding="utf-8")
     assert refusal(path).startswith(f"{path}: no saved run: ")
 

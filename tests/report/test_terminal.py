@@ -1,9 +1,7 @@
 """Tests of the terminal section, against golden text."""
 
-import difflib
-import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,89 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_agentperf.report.record import MeasurementRecord, PerfRecord, VerdictRecord
+from pytest_agentperf.report.record import PerfRecord, VerdictRecord
 from pytest_agentperf.report.terminal import summary_lines
-
-# Every character, lone surrogates and controls included.
-ANYTHING = st.text(st.characters(exclude_categories=()), max_size=20)
-
-
-def measurement(
-    label: str | None = None,
-    metrics: Mapping[str, float] | None = None,
-    calls: int = 20,
-    notes: Sequence[str] = (),
-) -> MeasurementRecord:
-    numbers = {"latency_p50": 0.5, "latency_p95": 0.912} if metrics is None else metrics
-    return MeasurementRecord(label, "ask", calls, 0, numbers, {}, notes)
-
-
-def verdict(
-    status: str = "passed",
-    metric: str = "latency_p95",
-    value: float | None = 0.912,
-    limit: float | None = 1.0,
-    label: str | None = None,
-    warn: float | None = None,
-    sentence: str = "",
-) -> VerdictRecord:
-    words = sentence or f"sentence of {metric}"
-    return VerdictRecord(status, metric, label, value, limit, warn, "here", words)
-
-
-def record(
-    name: str,
-    verdicts: Sequence[VerdictRecord] = (),
-    measurements: Sequence[MeasurementRecord] | None = None,
-    not_applicable: int = 0,
-) -> PerfRecord:
-    recorded = [measurement()] if measurements is None else measurements
-    return PerfRecord(f"t.py::{name}", recorded, verdicts, not_applicable)
-
-
-RECORDS = (
-    record("test_free", not_applicable=1),
-    record("test_pass", [verdict(), verdict(metric="latency_max", limit=2.0, value=1.25)]),
-    record(
-        "test_warn",
-        [
-            verdict("warned", warn=0.9, sentence="p95 was 912 ms, warning from 900 ms"),
-            verdict(metric="tokens_per_call", value=30.0, limit=100.0),
-        ],
-        [measurement(notes=["few calls; make more"])],
-        not_applicable=1,
-    ),
-    record(
-        "test_fail",
-        [
-            verdict("failed", limit=0.8),
-            verdict("failed", "throughput", 30.0, 50.0),
-            verdict("failed", "hit_rate", 0.5, 0.9),
-            verdict("failed", "llm_calls", 4.0, 3.0),
-            verdict("undecided", "cost_per_call", None, 0.02, sentence="cost unknown; give usage="),
-        ],
-    ),
-    record(
-        "test_open",
-        [
-            verdict("undecided", label="plan", sentence="p95 is undecided; state rounds=40"),
-            verdict("failed", "latency_max", None, 1.0, label="lost", sentence="not measured"),
-        ],
-        [measurement("plan", calls=1, notes=["few calls; make more"]), measurement("idle", {})],
-    ),
+from tests.report.samples import (
+    ANYTHING,
+    RECORDS,
+    RUN,
+    TIMES,
+    check_golden,
+    measurement,
+    record,
+    verdict,
 )
-
-GOLDEN = Path(__file__).parent / "golden"
-
-
-def check_golden(name: str, text: str) -> None:
-    """Compare *text* with a golden file; on a mismatch show a diff and leave the new one beside."""
-    path = GOLDEN / f"{name}.txt"
-    old = path.read_text(encoding="utf-8")
-    if text != old:
-        path.with_suffix(".new").write_text(text, encoding="utf-8")
-        lines = difflib.unified_diff(old.splitlines(), text.splitlines(), "old", "new", lineterm="")
-        pytest.fail(f"{path} is not what came out:\n" + "\n".join(lines), pytrace=False)
 
 
 def shown(records: Sequence[PerfRecord], verbosity: int = 0, lost: Sequence[str] = ()) -> str:
@@ -102,24 +29,58 @@ def shown(records: Sequence[PerfRecord], verbosity: int = 0, lost: Sequence[str]
 
 @pytest.mark.parametrize(("name", "verbosity"), [("quiet", -1), ("normal", 0), ("verbose", 1)])
 def test_section_is_the_golden_one(name: str, verbosity: int) -> None:
-    check_golden(name, shown(RECORDS, verbosity, lost=["t.py::test_crash"]))
+    check_golden(f"{name}.txt", shown(RECORDS, verbosity, lost=["t.py::test_crash"]))
 
 
-def test_golden_file_that_differs_is_shown_and_the_new_one_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys.modules[__name__], "GOLDEN", tmp_path)
+def test_golden_file_that_differs_is_shown_and_the_new_one_left(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("same\nold\n", encoding="utf-8")
     with pytest.raises(pytest.fail.Exception, match=r"(?s)\n same\n-old\n\+new$"):
-        check_golden("a", "same\nnew\n")
-    assert (tmp_path / "a.new").read_text(encoding="utf-8") == "same\nnew\n"
+        check_golden("a.txt", "same\nnew\n", tmp_path)
+    assert (tmp_path / "a.txt.new").read_text(encoding="utf-8") == "same\nnew\n"
+
+
+@pytest.mark.parametrize("name", ["narrow", "ascii"])
+def test_section_of_another_terminal_is_the_golden_one(name: str) -> None:
+    width = 80 if name == "narrow" else None
+    lines = summary_lines(RUN.records, 1, RUN.lost, width=width, is_unicode=name != "ascii")
+    check_golden(f"{name}.txt", "".join(f"{line.text}\n" for line in lines))
+
+
+def test_section_loses_nothing_where_it_is_narrow() -> None:
+    wide, narrow = (
+        [line.text for line in summary_lines(RUN.records, 0, width=width)] for width in (None, 40)
+    )
+    words = [
+        {word.rstrip(",") for line in lines for word in line.split() if set(word) != {"-"}}
+        for lines in (wide, narrow)
+    ]
+    assert words[0] == words[1] | {"test"}
+
+
+@pytest.mark.parametrize(("spare", "is_wide"), [(-1, False), (0, True)])
+def test_section_is_no_wider_than_the_terminal(spare: int, *, is_wide: bool) -> None:
+    records = [record("test_x" * 10, [verdict()])]
+    needed = max(len(line.text) for line in summary_lines(records, 0))
+    lines = summary_lines(records, 0, width=needed + spare)
+    assert max(len(line.text) for line in lines) <= needed + spare
+    assert [line.status for line in lines].count("passed") == (1 if is_wide else 2)
+
+
+def test_spread_shows_a_tail_beside_the_median() -> None:
+    def spread(**times: float) -> str:
+        one = measurement(metrics={**TIMES, **times})
+        return summary_lines([record("t", [], [one])], 0)[2].text.split()[6]
+
+    same = {name: 0.5 for name in TIMES if name not in {"latency_stddev", "latency_mean"}}
+    assert spread(**same) == "▄▄▄▄▄▄▄▄"
+    assert spread(**{**same, "latency_max": 5.0}) == "▄▄▄▄▄▄▄█"
 
 
 def test_lines_have_the_status_that_colours_them() -> None:
     lines = summary_lines(RECORDS, 0, ["t.py::test_crash"])
     assert [line.status for line in lines] == [
         *("", ""),
-        *("failed", "failed", "undecided", "warned", "passed", "", ""),
+        *("failed", "failed", "undecided", "warned", "passed", "measured", "measured"),
         *("", "", "", ""),
         *("undecided", ""),
     ]

@@ -1,10 +1,11 @@
 """`perf_cache`: what the author of a test holds, and what it has counted in one test."""
 
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, ParamSpec, TypeVar, overload
 
 from pytest_agentperf.core.clock import REAL_TIME
+from pytest_agentperf.core.detail import Detail
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.measurement import Measurement, check_label
 from pytest_agentperf.core.units import Unit, parse_quantity
@@ -51,6 +52,12 @@ class CacheUse:
     def measurements(self) -> list[Measurement]:
         """Return what was counted by each block that has ended, and what else was found."""
         return [*(b.measurement() for b in self._blocks if b.is_over), *self._others]
+
+    def details(self) -> Iterator[tuple[str | None, Detail]]:
+        """Yield what a report draws of the blocks that have ended, by label."""
+        for block in self._blocks:
+            if block.is_over and block.results.strip:
+                yield block.label, Detail(lookups=block.results.strip)
 
 
 class PerfCache:

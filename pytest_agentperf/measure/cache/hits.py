@@ -271,6 +271,11 @@ class CacheHits:
         """Whether the block has ended."""
         return self._results is not None
 
+    @property
+    def label(self) -> str | None:
+        """The user's name for it, or None."""
+        return self._settings.label
+
     def measurement(self) -> Measurement:
         """Return what budgets are held against."""
         return self.results.measurement(self._settings.label)

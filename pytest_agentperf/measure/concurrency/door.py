@@ -2,9 +2,10 @@
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, overload
 
+from pytest_agentperf.core.detail import Detail
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.measurement import Measurement, check_label
 from pytest_agentperf.core.units import Unit, parse_quantity
@@ -44,6 +45,18 @@ class Watching:
     def measurements(self) -> list[Measurement]:
         """Return what was seen by each watch that was used."""
         return [watch.measurement() for watch in self._watches if watch.is_used]
+
+    def details(
+        self, calls: Mapping[str | None, Sequence[tuple[float, float]]]
+    ) -> Iterator[tuple[str | None, Detail]]:
+        """Yield what a report draws of them, by label.
+
+        Args:
+            calls: When timed calls began and ended, by their label.
+        """
+        from pytest_agentperf.measure.concurrency.details import watch_details
+
+        return watch_details([watch for watch in self._watches if watch.is_used], calls)
 
 
 class PerfConcurrency:

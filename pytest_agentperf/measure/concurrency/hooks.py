@@ -40,7 +40,7 @@ class Hooks:
             setattr(owner, name, hook)
         except (AttributeError, TypeError):
             return False
-        hook.__dict__["agentperf"] = _Mark(hook, original, own, self)
+        hook.__dict__["agentperf"] = _Mark(id(hook), original, own, self)
         hook.__dict__["__wrapped__"] = original  # whose signature it has
         self._placed.append((owner, name, hook))
         return True
@@ -64,7 +64,7 @@ class Hooks:
 class _Mark(NamedTuple):
     """What stands on a hook, to know it again and what it replaced."""
 
-    hook: _Function
+    hook_id: int  # not the hook: a cycle would wait for the garbage collector
     original: _Function
     own: object
     hooks: Hooks
@@ -77,6 +77,6 @@ def _ended(function: Any) -> _Mark | None:
     """
     mark = getattr(function, "agentperf", None)
     # A copy of the attribute, as by `functools.wraps`, names another function than its bearer.
-    if isinstance(mark, _Mark) and mark.hook is function and not mark.hooks.active:
+    if isinstance(mark, _Mark) and mark.hook_id == id(function) and not mark.hooks.active:
         return mark
     return None

@@ -44,9 +44,9 @@ class Watch:
     def __init__(self, settings: WatchSettings, context: WatchContext) -> None:
         self._settings = settings
         self._context = context
-        self._spans: SpanRecorder | None = None
-        self._began = context.clock()
-        self._ledger = WaitLedger(context.clock, self._current_span)
+        self._spans = _Spans()
+        self._began = self._ended = context.clock()
+        self._ledger = WaitLedger(context.clock, self._spans.current)
         self._loop_watch = LoopWatch(settings.threshold, exact=settings.exact, clock=context.clock)
         self._before: Snapshot | None = None
         self._missed: list[str] = []
@@ -74,7 +74,7 @@ class Watch:
         parts = self._settings.parts
         if "leaks" in parts:
             self._before = Snapshot.take()
-            self._ledger = WaitLedger(self._context.clock, self._current_span, self._before.origin)
+            self._ledger = WaitLedger(self._context.clock, self._spans.current, self._before.origin)
         self._began = self._context.clock()
         if "waits" in parts:
             self._ledger.start()
@@ -89,10 +89,11 @@ class Watch:
         traceback: TracebackType | None,
     ) -> None:
         self._context.monitors.leave(self)
+        self._ended = self._context.clock()
         self._loop_watch.stop()
         self._ledger.stop()
-        if self._spans:
-            self._spans.stop()
+        if self._spans.recorder:
+            self._spans.recorder.stop()
         leaks: tuple[Leak, ...] | None = None
         try:
             if self._before is not None:
@@ -119,7 +120,7 @@ class Watch:
             independent=settings.independent,
             totals=totals,
             leaks=leaks,
-            recorder=self._spans,
+            recorder=self._spans.recorder,
             ledger=self._ledger,
             missed=tuple(self._missed),
             notes=tuple(dict.fromkeys(notes)),
@@ -156,17 +157,14 @@ class Watch:
     @property
     def _recorder(self) -> "SpanRecorder":
         """The recorder of spans, made when it is first asked for: few watches need one."""
-        if self._spans is None:
+        if self._spans.recorder is None:
             from pytest_agentperf.measure.concurrency.spans.recorder import SpanRecorder
 
-            self._spans = SpanRecorder(self._context.clock)
-            self._spans.started = self._began
+            self._spans.recorder = recorder = SpanRecorder(self._context.clock)
+            recorder.started = self._began
             if self._state == "over":
-                self._spans.stop()
-        return self._spans
-
-    def _current_span(self) -> int | None:
-        return self._spans.current() if self._spans else None
+                recorder.stop()
+        return self._spans.recorder
 
     def track(self, owner: object, method: str, name: str | None = None) -> None:
         """Make each call of a method a span until the block ends, named after the method.
@@ -341,6 +339,16 @@ class Watch:
         """Whether its block has ended."""
         return self._seen is not None
 
+    @property
+    def label(self) -> str | None:
+        """The user's name for it, or None."""
+        return self._settings.label
+
+    @property
+    def block(self) -> tuple[float, float]:
+        """When its block began and ended, by the clock; the same where it has not ended."""
+        return self._began, self._ended
+
     def measurement(self) -> Measurement:
         """Return what budgets are held against."""
         return self._sightings.measurement()
@@ -356,6 +364,19 @@ class Watch:
     def __repr__(self) -> str:
         label = f" {self._settings.label!r}" if self._settings.label else ""
         return f"<Watch{label}, {self._state}>"
+
+
+class _Spans:
+    """Where the recorder of spans is, once there is one."""
+
+    __slots__ = ("recorder",)
+
+    def __init__(self) -> None:
+        self.recorder: SpanRecorder | None = None
+
+    def current(self) -> int | None:
+        """Return what identifies the span of the running code, or None."""
+        return self.recorder.current() if self.recorder else None
 
 
 _PATIENCE: Final = 0.1

@@ -11,12 +11,14 @@ from pytest_agentperf.measure.concurrency.origins import place_or_none
 from pytest_agentperf.measure.frames import Site
 from pytest_agentperf.measure.pool.tally import HeldLease, Load, Tally
 
-__all__ = ["Ask", "Ledger"]
+__all__ = ["ASK", "GIVE", "LEAVE", "TAKE", "Ask", "Ledger"]
 
 Ask: TypeAlias = tuple[float, int, Any, None]
 """The event that somebody asked for a lease."""
 
-_ASK, _TAKE, _LEAVE, _GIVE = range(4)
+ASK, TAKE, LEAVE, GIVE = range(4)
+"""The kinds of events."""
+
 _UNSETTLED: Final = 4096
 
 
@@ -29,16 +31,23 @@ class Ledger:
         clock: Returns seconds.
         capacity: Leases possible at once; None for no limit.
         before: Leases held by now, of which nothing else is known.
+
+    Attributes:
+        clock: Returns seconds.
+        note: Takes an event: its time, its kind, the line of an `ASK` or the key of a lease, and
+            the `ASK` that it answers or None. For those who note so often that each call counts;
+            no other thread can interrupt it.
+        created: How many connections were opened.
     """
 
     def __init__(self, clock: Clock, capacity: int | None, before: int = 0) -> None:
         self.created = 0
-        self._clock = clock
+        self.clock = clock
         self._capacity = capacity
         self._limit = inf if capacity is None else capacity
         self._lock = Lock()
         self._events: deque[tuple[float, int, Any, Ask | None]] = deque()
-        self._note = self._events.append  # which no other thread can interrupt
+        self.note = self._events.append
         self._held: dict[object, tuple[float, Site | None]] = {}
         self._lost: list[tuple[float, Site | None]] = []
         self._waiting: set[int] = set()
@@ -52,28 +61,32 @@ class Ledger:
 
     def ask(self, site: Site | None) -> Ask:
         """Note that a lease is asked for at *site*."""
-        ask = (self._clock(), _ASK, site, None)
-        self._note(ask)
-        if len(self._events) > _UNSETTLED:
-            self._settle()
+        ask = (self.clock(), ASK, site, None)
+        self.note(ask)
+        self.settle_many()
         return ask
 
     def take(self, ask: Ask, key: object) -> None:
         """Note that *ask* was answered by the lease *key*."""
-        self._note((self._clock(), _TAKE, key, ask))
+        self.note((self.clock(), TAKE, key, ask))
 
     def leave(self, ask: Ask) -> None:
         """Note that *ask* got no lease."""
-        self._note((self._clock(), _LEAVE, None, ask))
+        self.note((self.clock(), LEAVE, None, ask))
 
     def give(self, key: object) -> None:
         """Note that the lease *key* is returned; one from before the block need not be known."""
-        self._note((self._clock(), _GIVE, key, None))
+        self.note((self.clock(), GIVE, key, None))
 
     def create(self) -> None:
         """Note that a connection is opened."""
         with self._lock:
             self.created += 1
+
+    def settle_many(self) -> None:
+        """Make sense of what was noted, where that is much by now."""
+        if len(self._events) > _UNSETTLED:
+            self._settle()
 
     def _settle(self) -> None:
         """Make sense of what was noted."""
@@ -84,11 +97,11 @@ class Ledger:
                 self._pass_time(now)
                 if ask is not None:
                     self._answer(now, ask)
-                if kind == _ASK:
+                if kind == ASK:
                     self._enter(event)
-                elif kind == _TAKE:
+                elif kind == TAKE:
                     self._hold(now, key, ask)
-                elif kind == _LEAVE:
+                elif kind == LEAVE:
                     self._failed += 1
                 else:
                     self._return(now, key)
@@ -140,7 +153,7 @@ class Ledger:
         """Return what was noted until now; each connection serves *share* leases at once."""
         self._settle()
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             self._pass_time(now)
             seconds = now - self._since
             held = sorted((*self._lost, *self._held.values()), key=lambda lease: lease[0])

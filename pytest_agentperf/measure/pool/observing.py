@@ -11,7 +11,7 @@ from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.measure.concurrency.hooks import Hooks
 from pytest_agentperf.measure.concurrency.origins import caller, innermost
 from pytest_agentperf.measure.frames import Site, stack_of
-from pytest_agentperf.measure.pool.ledger import Ledger
+from pytest_agentperf.measure.pool.ledger import ASK, GIVE, TAKE, Ledger
 
 __all__ = ["Observer", "Target"]
 
@@ -134,34 +134,37 @@ class Observer:
             key: Returns what a lease is known by, from the object and what the function returned.
             is_mine: Returns whether an object of the class is, or is of, the pool.
         """
-        mine = is_mine or self._is_pool
-        ledger, hooks = self.ledger, self.hooks
+        pool, mine, hooks, ledger = self.pool, is_mine or _nobodys, self.hooks, self.ledger
+        clock, note, find_site = ledger.clock, ledger.note, self.site
 
+        # What is noted is noted here: each function in between would cost as much as the event.
         def make(acquire: _Function) -> _Function:
             @functools.wraps(acquire)
             async def acquired_async(thing: Any, *args: Any, **kwargs: Any) -> Any:
-                if not hooks.active or not mine(thing):
+                if (thing is not pool and not mine(thing)) or not hooks.active:
                     return await acquire(thing, *args, **kwargs)
-                ask = ledger.ask(self.site())
+                ask = (clock(), ASK, find_site(), None)
+                note(ask)
                 try:
                     lease = await acquire(thing, *args, **kwargs)
                 except BaseException:
                     ledger.leave(ask)
                     raise
-                ledger.take(ask, key(thing, lease))
+                note((clock(), TAKE, key(thing, lease), ask))
                 return lease
 
             @functools.wraps(acquire)
             def acquired(thing: Any, *args: Any, **kwargs: Any) -> Any:
-                if not hooks.active or not mine(thing):
+                if (thing is not pool and not mine(thing)) or not hooks.active:
                     return acquire(thing, *args, **kwargs)
-                ask = ledger.ask(self.site())
+                ask = (clock(), ASK, find_site(), None)
+                note(ask)
                 try:
                     lease = acquire(thing, *args, **kwargs)
                 except BaseException:
                     ledger.leave(ask)
                     raise
-                ledger.take(ask, key(thing, lease))
+                note((clock(), TAKE, key(thing, lease), ask))
                 return lease
 
             return acquired_async if inspect.iscoroutinefunction(acquire) else acquired
@@ -179,13 +182,15 @@ class Observer:
 
         Before it runs: it may hand the connection to somebody who then takes it.
         """
-        mine, hooks, give = is_mine or self._is_pool, self.hooks, self.ledger.give
+        pool, mine, hooks, ledger = self.pool, is_mine or _nobodys, self.hooks, self.ledger
+        clock, note = ledger.clock, ledger.note
 
         def make(release: _Function) -> _Function:
             @functools.wraps(release)
             def released(thing: Any, *args: Any, **kwargs: Any) -> Any:
-                if hooks.active and mine(thing):
-                    give(key(thing, *args, *kwargs.values()))
+                if (thing is pool or mine(thing)) and hooks.active:
+                    note((clock(), GIVE, key(thing, *args, *kwargs.values()), None))
+                    ledger.settle_many()
                 return release(thing, *args, **kwargs)
 
             return released
@@ -194,12 +199,12 @@ class Observer:
 
     def creates(self, owner: Any, name: str, is_mine: Callable[[Any], bool] | None = None) -> None:
         """Observe function *name* of class *owner*, which opens a connection."""
-        mine, hooks, ledger = is_mine or self._is_pool, self.hooks, self.ledger
+        pool, mine, hooks, ledger = self.pool, is_mine or _nobodys, self.hooks, self.ledger
 
         def make(connect: _Function) -> _Function:
             @functools.wraps(connect)
             def connected(thing: Any, *args: Any, **kwargs: Any) -> Any:
-                if hooks.active and mine(thing):
+                if (thing is pool or mine(thing)) and hooks.active:
                     ledger.create()
                 return connect(thing, *args, **kwargs)
 
@@ -207,8 +212,9 @@ class Observer:
 
         self.place(owner, name, make)
 
-    def _is_pool(self, thing: Any) -> bool:
-        return thing is self.pool
+
+def _nobodys(_: object) -> bool:
+    return False
 
 
 def _file_of(cls: type) -> str:

@@ -46,6 +46,18 @@ def test_cachetools_is_counted_as_a_mapping(perf_cache: PerfCache, kind: str) ->
     assert hits.sequence == "HHMMM"
 
 
+@pytest.mark.parametrize("kind", ["Cache", "LRUCache", "TTLCache"])
+def test_lookup_by_what_cannot_be_a_key_is_no_lookup(perf_cache: PerfCache, kind: str) -> None:
+    library: Any = pytest.importorskip("cachetools")
+    cache = getattr(library, kind)(10, *((60,) if kind == "TTLCache" else ()))
+    cache[1] = 1
+    with perf_cache(cache) as hits:
+        with pytest.raises(TypeError):
+            cache[[]]
+        cache[1]
+    assert (hits.hits, hits.misses) == (1, 0)
+
+
 def test_cachetools_with_a_lock_is_counted(perf_cache: PerfCache) -> None:
     import threading
 

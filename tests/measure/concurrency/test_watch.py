@@ -1,6 +1,7 @@
 """Tests of the watch as a whole: one block, whatever happens in it and around it."""
 
 import asyncio
+import gc
 import sys
 import threading
 import time
@@ -198,3 +199,21 @@ async def test_assertion_of_nothing_says_what_to_write() -> None:
         watch.assert_parallel()
     with pytest.raises(UsageError, match="no span"):
         _ = watch.parallelism
+
+
+@pytest.mark.asyncio
+async def test_watch_that_is_dropped_leaves_nothing_to_the_garbage_collector() -> None:
+    async def watched() -> None:
+        async with new_watch() as watch:
+            with watch.span("work"):
+                await asyncio.to_thread(int)
+        watch.measurement()
+
+    await watched()
+    gc.collect()
+    gc.disable()
+    try:
+        await watched()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

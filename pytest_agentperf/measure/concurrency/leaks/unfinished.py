@@ -75,6 +75,7 @@ class TaskLeaks(LeakSource):
         self._dropped: Counter[tuple[Kind, str, str, Site | None]] = Counter()
         self._handler: _Handler | None = None
         self._previous: _Handler | None = None
+        self._turn: object = None  # known to the handler of this start: one may outlast its stop
 
     def remember(self) -> None:
         """Note which tasks there are."""
@@ -94,7 +95,7 @@ class TaskLeaks(LeakSource):
         """Give the exception handler back."""
         if self._loop.get_exception_handler() is self._handler:
             self._loop.set_exception_handler(self._previous)
-        self._handler = None
+        self._handler = self._turn = None
 
     def leaks(self) -> Iterator[Leak]:
         """Return the tasks that are left now, and those that failed."""
@@ -146,10 +147,11 @@ class TaskLeaks(LeakSource):
 
     def _telling(self, previous: _Handler | None) -> _Handler:
         """Return an exception handler that takes note and leaves the rest to *previous*."""
+        turn = self._turn = object()
 
         def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
             task = context.get("future") or context.get("task")
-            if handle is self._handler and isinstance(task, asyncio.Task) and self._is_ours(task):
+            if turn is self._turn and isinstance(task, asyncio.Task) and self._is_ours(task):
                 self._note_dropped(task, context)
             if previous is None:
                 loop.default_exception_handler(context)
@@ -225,6 +227,7 @@ class GeneratorLeaks(LeakSource):
         self._hook: _FirstIteration | None = None
         self._previous: _FirstIteration | None = None
         self._thread = 0
+        self._turn: object = None
 
     def start(self) -> None:
         """Note the async generators that this thread begins from now on."""
@@ -237,7 +240,7 @@ class GeneratorLeaks(LeakSource):
         """Give the hook back; a loop that has ended has done so already."""
         if self._thread == get_ident() and sys.get_asyncgen_hooks().firstiter is self._hook:
             sys.set_asyncgen_hooks(firstiter=self._previous)
-        self._hook = None
+        self._hook = self._turn = None
 
     def leaks(self) -> Iterator[Leak]:
         """Return the generators that are open, except those of tasks that still use them."""
@@ -252,9 +255,10 @@ class GeneratorLeaks(LeakSource):
 
     def _noting(self, previous: _FirstIteration | None) -> _FirstIteration:
         """Return a hook that takes note and leaves the rest to *previous*."""
+        turn = self._turn = object()
 
         def begin(generator: Any) -> None:
-            if begin is self._hook:
+            if turn is self._turn:
                 task = current_task()
                 self._begun[generator] = caller(2), task and ref(task)
             if previous is not None:

@@ -14,7 +14,8 @@ __all__ = ["Look", "WatchThread", "waiting_thread"]
 Look: TypeAlias = Callable[[], float | None]
 """Looks once; returns the seconds until the next look, None for never again."""
 
-_DOZE: Final = 0.010
+_DOZE: Final = 0.005
+_DOZES: Final = 10
 _LINGER: Final = 1.0
 _PATIENCE: Final = 1.0
 # Of the process, as threads are: starting one takes longer than all else that begins a watch.
@@ -91,13 +92,13 @@ class WatchThread:
 
     def _run(self) -> None:
         self.native_id = _thread.get_native_id()
-        is_wanted, has_dozed = True, False
+        is_wanted, dozes = True, 0
         while is_wanted:
             pause = self._look_once()
-            if pause is None and (has_dozed or self._is_quiet):
-                is_wanted, has_dozed = self._sleep(), False
+            if pause is None and (dozes == _DOZES or self._is_quiet):
+                is_wanted, dozes = self._sleep(), 0
             else:
-                has_dozed = pause is None
+                dozes = dozes + 1 if pause is None else 0
                 pause = _DOZE if pause is None else pause
                 self._due = REAL_TIME.clock() + pause
                 self._wake.acquire(timeout=pause)

@@ -46,14 +46,10 @@ class WaitLedger:
         current_span: Callable[[], Any] = lambda: None,
         origin: Callable[[], Site | None] = caller,
     ) -> None:
-        self._stopwatch = Stopwatch(clock, current_span, origin, self._record)
-        self._lock = threading.Lock()  # threads of executors record, too
-        self._longest: list[Record] = []
-        self._totals: dict[tuple[Kind, Site | str], tuple[int, float, Record]] = {}
-        self._spans: dict[Hashable, dict[Kind, float]] = {}
+        self._book = _Book()
+        self._stopwatch = Stopwatch(clock, current_span, origin, self._book.add)
         self._watched: frozenset[str] = frozenset()
         self._unseen: tuple[str, ...] = ()
-        self._has_more_spans = False
 
     def start(self) -> None:
         """Begin to record."""
@@ -74,30 +70,30 @@ class WaitLedger:
     @property
     def waits(self) -> "tuple[Wait, ...]":
         """The longest waits, longest first, `KEPT_WAITS` at most."""
-        if not self._longest:
+        if not self._book.longest:
             return ()
         from pytest_agentperf.measure.concurrency.waits.totals import waits_of
 
-        return waits_of(self._longest)
+        return waits_of(self._book.longest)
 
     @property
     def totals(self) -> "tuple[WaitTotal, ...]":
         """All that was waited for, the longest altogether first."""
-        if not self._totals:
+        if not self._book.totals:
             return ()
         from pytest_agentperf.measure.concurrency.waits.totals import totals_of
 
-        return totals_of(self._totals.items())
+        return totals_of(self._book.totals.items())
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about what could not be seen."""
         more = f"waits are told apart by span for the first {KEPT_SPANS} spans alone"
-        return (*self._unseen, more) if self._has_more_spans else self._unseen
+        return (*self._unseen, more) if self._book.has_more_spans else self._unseen
 
     def of_span(self, span: Hashable) -> Mapping[Kind, float]:
         """Return the seconds waited in *span*, by what was waited for."""
-        return dict(self._spans.get(span, {}))
+        return dict(self._book.spans.get(span, {}))
 
     def findings(self, least: float = 0.01) -> tuple[Finding, ...]:
         """Return what was contended for, the longest altogether first.
@@ -108,28 +104,41 @@ class WaitLedger:
         contended = (total for total in self.totals if total.kind in _CONTENTION)
         return tuple(total.finding for total in contended if total.seconds >= least)
 
-    def _record(self, record: Record) -> None:
+
+class _Book:
+    """The waits that have ended, in bounded memory."""
+
+    __slots__ = ("_lock", "has_more_spans", "longest", "spans", "totals")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # threads of executors record, too
+        self.longest: list[Record] = []
+        self.totals: dict[tuple[Kind, Site | str], tuple[int, float, Record]] = {}
+        self.spans: dict[Hashable, dict[Kind, float]] = {}
+        self.has_more_spans = False
+
+    def add(self, record: Record) -> None:
         with self._lock:
-            if len(self._longest) < KEPT_WAITS:
-                heapq.heappush(self._longest, record)
+            if len(self.longest) < KEPT_WAITS:
+                heapq.heappush(self.longest, record)
             else:
-                heapq.heappushpop(self._longest, record)
+                heapq.heappushpop(self.longest, record)
             self._add_to_total(record)
             if record.span is not None:
                 self._add_to_span(record)
 
     def _add_to_total(self, record: Record) -> None:
         key = record.kind, record.key
-        if key not in self._totals and len(self._totals) >= _KEPT_TOTALS:
+        if key not in self.totals and len(self.totals) >= _KEPT_TOTALS:
             key = record.kind, f"any other {record.kind}"
-        count, seconds, longest = self._totals.get(key, (0, 0.0, record))
-        self._totals[key] = count + 1, seconds + record.seconds, max(longest, record)
+        count, seconds, longest = self.totals.get(key, (0, 0.0, record))
+        self.totals[key] = count + 1, seconds + record.seconds, max(longest, record)
 
     def _add_to_span(self, record: Record) -> None:
-        if record.span not in self._spans and len(self._spans) >= KEPT_SPANS:
-            self._has_more_spans = True
+        if record.span not in self.spans and len(self.spans) >= KEPT_SPANS:
+            self.has_more_spans = True
             return
-        waited = self._spans.setdefault(record.span, {})
+        waited = self.spans.setdefault(record.span, {})
         waited[record.kind] = waited.get(record.kind, 0.0) + record.seconds
 
 

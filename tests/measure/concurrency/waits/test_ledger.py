@@ -47,7 +47,7 @@ def record(ledger: WaitLedger) -> Callable[..., None]:
     def record(
         seconds: float, kind: Kind = "lock", name: str = "a lock", span: object = None
     ) -> None:
-        ledger._record(Record(seconds, next(numbers), kind, name, HERE, 0.0, "", None, "", span))
+        ledger._book.add(Record(seconds, next(numbers), kind, name, HERE, 0.0, "", None, "", span))
 
     return record
 

@@ -210,5 +210,8 @@ def _say(sentence: str) -> None:
 def _saved_runs(path: Path) -> dict[str, Run]:
     runs = {name: run for record in read_run(path).records for name, run in record.runs.items()}
     if not runs:
-        raise AgentPerfError(f"{path}: holds no times; it takes a run without --perf-quick")
+        raise AgentPerfError(
+            f"{path}: holds no runs; save them by pytest --perf-report json=PATH, without"
+            " --perf-quick"
+        )
     return runs

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from pytest_agentperf.judge.baseline import Baseline
 from tests.plugin.conftest import Project, shown
-from tests.plugin.gates import TOOLS, Repository, kept, make_history, stored
+from tests.plugin.gates import TOOLS, Repository, kept, make_history, stored, wait_for
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -154,3 +157,30 @@ def test_unknown_revision_is_found_before_the_first_test(repository: Repository)
     result = repository.run("--perf-baseline=perf", "--perf-against=nowhere")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "--perf-against nowhere: no such revision" in shown(result)
+
+
+def test_interrupted_confirmation_leaves_nothing_behind(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)  # which the sides of a duet have
+    begun = repository.path / "begun"
+    repository.write(
+        "test_young.py",
+        f"""
+        import os, pathlib, time
+        def test_young(perf_timer):
+            perf_timer(len, "")
+            if "PYTHONHASHSEED" in os.environ:
+                pathlib.Path({str(begun)!r}).touch()
+                time.sleep(60)
+        """,
+    )
+    options = ("-ppytest_agentperf.plugin", "--perf-against=HEAD", "--perf-baseline=perf")
+    command = [sys.executable, "-m", "pytest", *options, "test_young.py"]
+    with subprocess.Popen(command, cwd=repository.path, stdout=subprocess.PIPE) as process:
+        wait_for(begun)
+        assert len(repository.worktrees) == 1
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert repository.worktrees == []

@@ -59,11 +59,13 @@ class Bounds:
         pairs: Pairs, judged once; None: as many as the verdicts need, judged in several looks.
         max_time: Seconds, those of the probe included.
         max_cost: Dollars, likewise; None: any.
+        used: Seconds of the time that are gone already.
     """
 
     pairs: int | None
     max_time: float
     max_cost: float | None = None
+    used: float = 0.0
 
 
 class Duet:
@@ -111,6 +113,8 @@ class Duet:
             BrokenGateError: A side could not measure.
             BeyondBoundsError: The bounds do not allow two pairs.
         """
+        if self._seconds() >= self._bounds.max_time:
+            raise BeyondBoundsError(f"--perf-against: {self._max_time()} is used up; raise it")
         probe = self._probe()
         seconds = self._clock() - self._began
         names = comparable_names(probe)
@@ -165,11 +169,18 @@ class Duet:
     def _exceeded(self, cost: PairCost, pairs: int) -> str:
         """Return which bound forbids *pairs* more pairs, empty for none."""
         bounds = self._bounds
-        if self._clock() - self._began + pairs * cost.seconds > bounds.max_time:
-            return f"--perf-max-time {format_quantity(bounds.max_time, Unit.SECONDS)}"
+        if self._seconds() + pairs * cost.seconds > bounds.max_time:
+            return self._max_time()
         if bounds.max_cost is not None and self.dollars + pairs * cost.dollars > bounds.max_cost:
             return f"--perf-max-cost {format_quantity(bounds.max_cost, Unit.DOLLARS)}"
         return ""
+
+    def _seconds(self) -> float:
+        """Return what is gone of the time that is allowed."""
+        return self._bounds.used + self._clock() - self._began
+
+    def _max_time(self) -> str:
+        return f"--perf-max-time {format_quantity(self._bounds.max_time, Unit.SECONDS)}"
 
     def _make(self, pairs: int, names: tuple[str, ...], cost: PairCost) -> bool:
         """Make pairs of *names* until there are *pairs*; return whether the bounds allow all."""

@@ -109,8 +109,8 @@ class Duet:
 
     def base_latencies(self) -> dict[str, tuple[float, ...]]:
         """Return seconds of the calls that the base made, ascending and thinned, by name."""
-        names = dict.fromkeys(name for pair in self._pairs for name in pair.base.runs)
-        sides = [pair.base.runs for pair in self._pairs]
+        names = dict.fromkeys(name for pair in self.made for name in pair.base.runs)
+        sides = [pair.base.runs for pair in self.made]
         return {
             name: pooled_latencies(runs[name] for runs in sides if name in runs) for name in names
         }

@@ -2,12 +2,16 @@
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from pytest_agentperf.bench import add_bench_command, bench
+from pytest_agentperf.core.clock import REAL_TIME
 from pytest_agentperf.core.errors import AgentPerfError, UnknownNameError
 from pytest_agentperf.core.files import write_text
+from pytest_agentperf.core.units import Unit, parse_quantity
 from pytest_agentperf.judge.baseline import Baseline, Past, baselines_in
 from pytest_agentperf.judge.budgetfile import BudgetFile
 from pytest_agentperf.judge.budgetreader import read_budget_file
@@ -39,7 +43,7 @@ class Answer(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status.
 
-    0, 1 for a refusal or a regression, 2 for wrong usage.
+    0, 1 for a refusal, a missed budget or a regression, 2 for wrong usage, 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -74,6 +78,17 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
     add_showing_commands(commands, Answer)
     _add_baseline_commands(commands)
+    add_bench_command(commands).set_defaults(run=lambda options: Answer(*bench(options)))
+    aa = commands.add_parser(
+        "aa", help="compare the tests with themselves and print how often the gate is wrong here"
+    )
+    aa.add_argument("--duets", metavar="N", type=int, default=10, help="default: %(default)s")
+    aa.add_argument("--pairs", metavar="N", type=int, help="of a duet; by default it finds out")
+    aa.add_argument(
+        "--max-time", metavar="TIME", default="10min", help="of a duet; default: %(default)s"
+    )
+    aa.add_argument("arguments", metavar="ARG", nargs="*", help="of pytest; after --, also options")
+    aa.set_defaults(run=_aa)
     return parser
 
 
@@ -171,8 +186,34 @@ def _compare(options: argparse.Namespace) -> Answer:
     return Answer("\n".join(line.text for line in lines), status)
 
 
+def _aa(options: argparse.Namespace) -> Answer:
+    """Compare the measured tests with themselves; return how often the gate was wrong."""
+    from pytest_agentperf.gate.aa import compare_with_itself, describe, pytest_command
+    from pytest_agentperf.gate.child import run_on
+    from pytest_agentperf.gate.duet import Bounds
+    from pytest_agentperf.gate.pairing import LEAST_PAIRS
+
+    if options.duets < 1 or (options.pairs or LEAST_PAIRS) < LEAST_PAIRS:
+        raise AgentPerfError(
+            f"--duets {options.duets} --pairs {options.pairs}: expected 1 duet and 2 pairs or more"
+        )
+    bounds = Bounds(options.pairs, parse_quantity(options.max_time, Unit.SECONDS))
+    with tempfile.TemporaryDirectory(prefix="agentperf-") as scratch:
+        command = pytest_command(options.arguments, Path.cwd(), Path(scratch))
+        run = run_on(command, Path(scratch), wants_cost=False)
+        found = compare_with_itself(run, options.duets, bounds, _say, REAL_TIME.clock)
+        return Answer("\n".join(map(plain_line, describe(list(found), options.duets))))
+
+
+def _say(sentence: str) -> None:
+    print(plain_line(sentence), file=sys.stderr)  # noqa: T201
+
+
 def _saved_runs(path: Path) -> dict[str, Run]:
     runs = {name: run for record in read_run(path).records for name, run in record.runs.items()}
     if not runs:
-        raise AgentPerfError(f"{path}: holds no times; it takes a run without --perf-quick")
+        raise AgentPerfError(
+            f"{path}: holds no runs; save them by pytest --perf-report json=PATH, without"
+            " --perf-quick"
+        )
     return runs

@@ -97,7 +97,7 @@ class Reporter:
         from pytest_agentperf.report.terminal import Line, summary_lines
 
         lines = summary_lines(
-            list(self._records.values()),
+            [*self._records.values(), *self._session.interrupted],
             verbosity,
             self._crashed,
             width=width,

@@ -242,7 +242,8 @@ def test_compare_refuses_a_run_without_times(
 ) -> None:
     save_run(tmp_path / "a.json")
     assert refusal(capsys, "compare", "a.json", "a.json") == (
-        "agentperf: a.json: holds no times; it takes a run without --perf-quick\n"
+        "agentperf: a.json: holds no runs; save them by pytest --perf-report json=PATH, without"
+        " --perf-quick\n"
     )
 
 

@@ -101,7 +101,8 @@ async def test_reading(perf_concurrency: PerfConcurrency) -> None:
 
 
 async def test_cached(perf_cache: PerfCache) -> None:
-    agent, cache = Agent(), LRUCache(maxsize=12)
+    agent = Agent()
+    cache: LRUCache[str, str] = LRUCache(maxsize=12)
     with perf_cache(cache):
         for _ in range(120):
             topic = f"whale {int(_RANDOM.expovariate(0.11))}"

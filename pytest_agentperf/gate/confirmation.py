@@ -163,8 +163,9 @@ class Confirmation:
             cost = self._stated.max_cost
             left = Bounds(
                 self._stated.pairs,
-                self._stated.max_time - seconds,
+                self._stated.max_time,
                 None if cost is None else cost - dollars,
+                used=seconds,
             )
             began = REAL_TIME.clock()
             duet = Duet(sides, left, say, REAL_TIME.clock, self._rule, tests)

@@ -25,6 +25,7 @@ from pytest_agentperf.gate.pairing import (
 from pytest_agentperf.gate.runs_of import nodeid_of
 from pytest_agentperf.judge.comparison import STANDARD, Rule, SuiteComparison
 from pytest_agentperf.judge.duet import planned_pairs
+from pytest_agentperf.judge.storedrun import pooled_latencies
 
 __all__ = ["Bounds", "Duet", "RunSide", "Sides"]
 
@@ -59,11 +60,13 @@ class Bounds:
         pairs: Pairs, judged once; None: as many as the verdicts need, judged in several looks.
         max_time: Seconds, those of the probe included.
         max_cost: Dollars, likewise; None: any.
+        used: Seconds of the time that are gone already.
     """
 
     pairs: int | None
     max_time: float
     max_cost: float | None = None
+    used: float = 0.0
 
 
 class Duet:
@@ -78,6 +81,7 @@ class Duet:
         tests: See `judge_pairs`.
 
     Attributes:
+        made: What each pair measured, oldest first, without the probe.
         dollars: What its calls cost so far, as far as that is known.
         notes: What weakens the verdicts, in sentences.
     """
@@ -95,13 +99,21 @@ class Duet:
         self._say, self._clock = say, clock
         self._began = clock()
         self.dollars = 0.0
-        self._pairs: list[Pair] = []
+        self.made: list[Pair] = []
         self.notes: list[str] = []
 
     @property
     def pairs(self) -> int:
         """Pairs that were made, beside the probe."""
-        return len(self._pairs)
+        return len(self.made)
+
+    def base_latencies(self) -> dict[str, tuple[float, ...]]:
+        """Return seconds of the calls that the base made, ascending and thinned, by name."""
+        names = dict.fromkeys(name for pair in self.made for name in pair.base.runs)
+        sides = [pair.base.runs for pair in self.made]
+        return {
+            name: pooled_latencies(runs[name] for runs in sides if name in runs) for name in names
+        }
 
     def run(self) -> SuiteComparison:
         """Return what the gate says about all tests.
@@ -110,6 +122,8 @@ class Duet:
             BrokenGateError: A side could not measure.
             BeyondBoundsError: The bounds do not allow two pairs.
         """
+        if self._seconds() >= self._bounds.max_time:
+            raise BeyondBoundsError(f"--perf-against: {self._max_time()} is used up; raise it")
         probe = self._probe()
         seconds = self._clock() - self._began
         names = comparable_names(probe)
@@ -120,7 +134,7 @@ class Duet:
             if verdicts is None:
                 self._announce(names, plan, cost)
             is_whole = self._make(pairs, waiting, cost)
-            look = judge_pairs(probe, self._pairs, self._rule, len(plan), self._tests)
+            look = judge_pairs(probe, self.made, self._rule, len(plan), self._tests)
             verdicts = verdicts.followed_by(look) if verdicts else look
             waiting = tuple(name for name in names if name in verdicts.open_tests)
             if not (is_whole and waiting):
@@ -164,11 +178,18 @@ class Duet:
     def _exceeded(self, cost: PairCost, pairs: int) -> str:
         """Return which bound forbids *pairs* more pairs, empty for none."""
         bounds = self._bounds
-        if self._clock() - self._began + pairs * cost.seconds > bounds.max_time:
-            return f"--perf-max-time {format_quantity(bounds.max_time, Unit.SECONDS)}"
+        if self._seconds() + pairs * cost.seconds > bounds.max_time:
+            return self._max_time()
         if bounds.max_cost is not None and self.dollars + pairs * cost.dollars > bounds.max_cost:
             return f"--perf-max-cost {format_quantity(bounds.max_cost, Unit.DOLLARS)}"
         return ""
+
+    def _seconds(self) -> float:
+        """Return what is gone of the time that is allowed."""
+        return self._bounds.used + self._clock() - self._began
+
+    def _max_time(self) -> str:
+        return f"--perf-max-time {format_quantity(self._bounds.max_time, Unit.SECONDS)}"
 
     def _make(self, pairs: int, names: tuple[str, ...], cost: PairCost) -> bool:
         """Make pairs of *names* until there are *pairs*; return whether the bounds allow all."""
@@ -193,7 +214,7 @@ class Duet:
             run: RunSide = getattr(self._sides, side)
             reports[side] = run(seed, is_probe=False, only=only)
         pair = Pair(**reports)
-        self._pairs.append(pair)
+        self.made.append(pair)
         self.dollars += dollars_of(pair)
 
     def _say_progress(self, pairs: int, cost: PairCost) -> None:

@@ -5,9 +5,12 @@ import math
 from fractions import Fraction
 from typing import Final
 
-__all__ = ["lower_rank", "tail_at_most", "upper_rank"]
+from pytest_agentperf.judge.studentt import incomplete_beta
+
+__all__ = ["highest_share", "lower_rank", "tail_at_most", "upper_rank"]
 
 _EXACT_CALLS: Final = 2_000
+_EXACT_TO: Final = 1e-7
 
 
 @functools.lru_cache(maxsize=4096)
@@ -85,3 +88,18 @@ def lower_rank(trials: int, share: Fraction, confidence: Fraction) -> int | None
     """Return the rank of the value that bounds a percentile from below, or None (see above)."""
     mirrored = upper_rank(trials, 1 - share, confidence)
     return None if mirrored is None else trials + 1 - mirrored
+
+
+def highest_share(successes: int, trials: int, confidence: float = 0.95) -> float:
+    """Return the share that *successes* of *trials* leave possible, one-sided.
+
+    Clopper & Pearson, Biometrika 26 (1934).
+    """
+    low, high = successes / trials, 1.0
+    if successes == trials:
+        return high
+    while high - low > _EXACT_TO:
+        middle = (low + high) / 2
+        is_above = incomplete_beta(successes + 1, trials - successes, middle) > confidence
+        low, high = (low, middle) if is_above else (middle, high)
+    return high

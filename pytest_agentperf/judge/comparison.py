@@ -46,7 +46,6 @@ class Rule:
         tail_factor: Ratio of the shares of slow calls that a change of the tail must exceed.
         flag_level: Below this p a change that is no regression deserves more runs.
         flag_change: Relative change that it must exceed for that.
-        suspicion: Below this p a history makes a test suspicious, so that a duet looks at it.
         coarsest: Data that could not have shown this relative change decide nothing.
     """
 
@@ -59,7 +58,6 @@ class Rule:
     tail_factor: float = 1.5
     flag_level: float = 0.20
     flag_change: float = 0.03
-    suspicion: float = 0.10
     coarsest: float = 0.25
 
     @property
@@ -185,9 +183,9 @@ class Comparison:
         """Return whether a duet should look at it: its history flags it, or is none yet."""
         if self.latency is None:
             return self.outcome is Outcome.NEW
-        is_slower = self.latency.ratio > 1 + rule.flag_change and self.latency.p < rule.suspicion
-        is_longer = self.tail and self.tail.is_flagged and self.tail.p < rule.suspicion
-        return self.outcome is Outcome.REGRESSED or is_slower or bool(is_longer)
+        is_slower = self.latency.ratio > 1 + rule.flag_change and self.latency.p < rule.flag_level
+        is_longer = self.tail is not None and self.tail.is_flagged
+        return self.outcome is Outcome.REGRESSED or is_slower or is_longer
 
 
 @dataclass(frozen=True, slots=True)

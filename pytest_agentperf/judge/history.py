@@ -71,15 +71,26 @@ def predict_beside(
         [value - slope * reference for reference, value in history],
         [value - slope * reference for reference, value in head],
     )
-    runs, middle = len(history), mean_of(references)
+    runs = len(history)
+    variance = plain.variance * (runs - 1) / (runs - 2)  # one degree of freedom paid for the slope
+    away = mean_of([reference for reference, _ in head]) - mean_of(references)
+    doubt = away * away * _slope_variance(references, variance)
+    return Shift(plain.mean, variance, float(runs - 2), plain.width, doubt)
+
+
+def _slope_variance(references: Sequence[float], variance: float) -> float:
+    """Return how unsure the slope is, which matters the more the further the machine has moved.
+
+    It is that of least squares, of what the references moved by more than by their own noise; and
+    where they did not move, that of a slope of which nothing but the range is known. With less, a
+    machine slower than ever would look like a regression of every test.
+
+    Args:
+        references: The logarithms of those of the history.
+        variance: Of what is left of the values beside the slope.
+    """
+    middle = mean_of(list(references))
     spread = math.fsum((reference - middle) ** 2 for reference in references)
-    away = mean_of([reference for reference, _ in head]) - middle
-    # One degree of freedom paid for the slope, and its error grows with the distance (Hahn &
-    # Meeker, the interval for a regression).
-    lever = away * away / (spread + runs * _REFERENCE_VARIANCE)
-    return Shift(
-        plain.mean,
-        plain.variance * (runs - 1) / (runs - 2),
-        float(runs - 2),
-        math.sqrt(plain.width**2 + lever),
-    )
+    moved = max(spread - len(references) * _REFERENCE_VARIANCE, 0.0)
+    unknown = (_STEEPEST / 2) ** 2
+    return unknown * variance / (variance + unknown * moved) if moved else unknown

@@ -18,17 +18,19 @@ class Shift:
         variance: Of one run, or of one pair.
         df: Degrees of freedom of *variance*.
         width: Standard error of *mean* in units of the root of *variance*.
+        doubt: Variance of *mean* beside that, which is no matter of the noise between runs.
     """
 
     mean: float
     variance: float
     df: float
     width: float
+    doubt: float = 0.0
 
     @property
     def error(self) -> float:
         """The standard error of the mean."""
-        return math.sqrt(self.variance) * self.width
+        return math.sqrt(self.variance * self.width**2 + self.doubt)
 
     @property
     def p_above(self) -> float:

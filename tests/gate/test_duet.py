@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pytest_agentperf.gate.duet import Bounds, Duet, Sides
-from pytest_agentperf.gate.errors import BrokenGateError
+from pytest_agentperf.gate.errors import BeyondBoundsError, BrokenGateError
 from pytest_agentperf.gate.job import SideReport
 from pytest_agentperf.judge.comparison import Outcome
 from pytest_agentperf.judge.runs import Count, Run
@@ -62,6 +62,16 @@ class Machine:
 def noisy(name: str, pair: int) -> float:
     """Return a median that stays open: slower, but by far not in every pair."""
     return MEDIAN * (1.3 if pair % 2 else 0.85) if name == "b" else MEDIAN
+
+
+def test_time_that_is_used_up_leaves_none_for_a_probe() -> None:
+    for used, began in ((9.99, True), (10.0, False)):
+        machine = Machine()
+        sides = machine.duet()._sides
+        duet = Duet(sides, Bounds(2, 10.0, used=used), print, lambda: machine.now)  # noqa: B023
+        with pytest.raises(BeyondBoundsError, match="--perf-max-time 10 s"):
+            duet.run()
+        assert bool(machine.began) is began
 
 
 def test_order_flips_from_pair_to_pair_and_a_pair_shares_its_seed() -> None:

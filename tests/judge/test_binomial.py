@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_agentperf.judge import binomial
-from pytest_agentperf.judge.binomial import lower_rank, tail_at_most, upper_rank
+from pytest_agentperf.judge.binomial import highest_share, lower_rank, tail_at_most, upper_rank
 
 P95, P99 = Fraction(95, 100), Fraction(99, 100)
 ONE_PERCENT = Fraction(1, 100)
@@ -140,6 +140,12 @@ def test_ranks_are_the_tightest_that_have_the_confidence(trials: int, share: Fra
     fits_below = [r for r in range(1, trials + 1) if 1 - tail(r, trials, share) <= level]
     assert upper_rank(trials, share, P95) == (min(fits_above) if fits_above else None)
     assert lower_rank(trials, share, P95) == (max(fits_below) if fits_below else None)
+
+
+def test_highest_share_is_that_of_clopper_and_pearson() -> None:
+    assert highest_share(0, 10) == pytest.approx(1 - 0.05 ** (1 / 10), abs=1e-6)
+    assert highest_share(1, 40) == pytest.approx(0.113188, abs=1e-6)  # scipy.stats.beta.ppf
+    assert highest_share(3, 3) == 1
 
 
 def test_lower_rank_of_the_median_of_ten_is_the_second() -> None:

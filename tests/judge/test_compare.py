@@ -223,6 +223,37 @@ def test_bonferroni_counts_the_tests_that_are_judged_elsewhere() -> None:
     assert history(known, head, tests=500).outcome is Outcome.UNDECIDED
 
 
+def test_duet_of_a_suspicious_test_counts_the_tests_it_was_picked_from() -> None:
+    # t(4) = 8.610 at .05 / 2 ways to be red / 50 tests
+    for t, expected in ((8.62, Outcome.REGRESSED), (8.60, Outcome.UNDECIDED)):
+        base, head = steady(1.2, t)
+        assert compare_duet({"t": base}, {"t": head}, tests=50).tests[0].outcome is expected
+
+
+def suspected(ratio: float, noise: float = 0.001) -> bool:
+    return history(runs(noise=noise, count=10), Run(0.01 * ratio, 20)).is_suspicious(Rule())
+
+
+def test_history_suspects_what_is_slower_by_three_percent_and_unlikely_by_chance() -> None:
+    assert suspected(1.0301)
+    assert not suspected(1.0299)
+    # t(9) = 0.883 at 20 %, and the deviation of ten runs is noise * sqrt(8 / 9).
+    error = 0.05 * math.sqrt(8 / 9) * math.sqrt(1 + 1 / 10)
+    assert suspected(math.exp(0.89 * error), 0.05)
+    assert not suspected(math.exp(0.88 * error), 0.05)
+
+
+def test_history_suspects_what_regressed_or_is_new_and_nothing_else() -> None:
+    assert suspected(2)
+    assert not suspected(0.5)
+    once = {"tool_calls": Count(1, 1, 1)}
+    twice = {"tool_calls": Count(2, 2, 2)}
+    known = [replace(run, counts=once) for run in runs(count=10)]
+    assert history(known, replace(known[0], counts=twice)).is_suspicious(Rule())
+    assert history(runs(count=4), Run(0.01, 20)).is_suspicious(Rule())
+    assert not history(runs(body="a"), Run(0.02, 20, body="b")).is_suspicious(Rule())
+
+
 def test_slower_machine_is_taken_off_where_the_reference_says_so() -> None:
     random = Random(4)
     machine = [random.gauss(0, 0.06) for _ in range(12)]

@@ -66,6 +66,21 @@ def test_prediction_far_from_known_machines_is_less_sure() -> None:
     far = predict_beside(history, [(REFERENCES[0] + 0.5, VALUES[0] + 0.4)])
     assert far.error > 2 * near.error
     assert near.df == 4
+    # Of the slope: its variance times the distance squared, with the variance of least squares,
+    # s^2 / (Sxx - 6e-4), beside that of a slope between 0 and 1.2, 0.6^2.
+    middle = sum(REFERENCES) / 6
+    moved = sum((reference - middle) ** 2 for reference in REFERENCES) - 6e-4
+    slope = 1 / (1 / 0.36 + moved / far.variance)
+    assert far.doubt == pytest.approx((REFERENCES[0] + 0.5 - middle) ** 2 * slope)
+
+
+@pytest.mark.parametrize("noise", [1e-5, 1e-3, 0.01])
+def test_machine_slower_than_ever_is_no_regression_of_its_tests(noise: float) -> None:
+    # The history saw one speed of the machine: how far its tests follow it, it cannot tell.
+    still = [(noise * (-1) ** i, noise * (i % 3)) for i in range(10)]
+    shift = predict_beside(still, [(math.log(1.6), math.log(1.6))])
+    assert shift.p_above > 0.02
+    assert predict_beside(still, [(0.0, math.log(1.6))]).p_above < 0.001
 
 
 def test_prediction_beside_a_reference_is_wrong_as_often_as_it_says() -> None:

@@ -1,6 +1,7 @@
 """Tests of shifts and their errors. Numbers without another source: SciPy 1.17.1."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -51,3 +52,10 @@ def test_mean_and_variance_are_the_unbiased_ones() -> None:
     assert mean_of([1.0, 2.0, 4.0]) == pytest.approx(7 / 3)
     assert variance_of([1.0, 2.0, 4.0]) == pytest.approx(7 / 3)
     assert math.isclose(variance_of([5.0, 5.0]), 0.0)
+
+
+def test_doubt_adds_to_the_error_and_is_not_shrunk() -> None:
+    doubtful = replace(SHIFT, doubt=0.0044)
+    assert doubtful.error == pytest.approx(math.sqrt(0.01 + 0.0044))
+    calm = Prior(variance=0.0, df=math.inf, pooled_df=100.0)
+    assert doubtful.shrunk(calm).error == pytest.approx(math.sqrt(0.0044))

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.plugin.conftest import Project
 
-__all__ = ["TOOLS", "Repository", "git", "kept", "make_history", "stored"]
+__all__ = ["TOOLS", "Repository", "git", "kept", "make_history", "stored", "wait_for"]
 
 CODE = """
     class Agent:
@@ -99,3 +100,10 @@ def make_history(project: Project, factor: float, runs: int = 10, **changes: Any
             for scale in scales
         ]
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.01)

@@ -5,13 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from tests.plugin.conftest import Project, shown
-from tests.plugin.gates import TOOLS, Repository, git
+from tests.plugin.gates import TOOLS, Repository, git, wait_for
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -248,13 +246,6 @@ def test_interrupted_gate_leaves_nothing_behind(repository: Repository) -> None:
         process.communicate(timeout=30)
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert repository.worktrees == []
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.01)
 
 
 def test_no_duet_is_run_where_no_test_would_be(repository: Repository) -> None:

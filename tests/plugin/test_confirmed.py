@@ -2,11 +2,15 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 
+from pytest_agentperf.judge.baseline import Baseline
 from tests.plugin.conftest import Project, shown
-from tests.plugin.gates import TOOLS, Repository, kept, make_history, stored
+from tests.plugin.gates import TOOLS, Repository, kept, make_history, stored, wait_for
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -22,21 +26,29 @@ TESTS = (
 TEST, OTHER = "test_it.py::test_tools", "test_it.py::test_other"
 
 
+@pytest.fixture(scope="module")
+def known() -> dict[str, str]:
+    """Return the history of the tests by the name of its file, once one of them has made it."""
+    return {}
+
+
 @pytest.fixture
-def repository(project: Project, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    """Return a project whose tests have a history of ten runs, all of them as fast."""
+def repository(
+    project: Project, monkeypatch: pytest.MonkeyPatch, known: dict[str, str]
+) -> Repository:
+    """Return a project whose tests have a history of ten runs, all of them slow."""
     repository = Repository(project, monkeypatch)
     repository.agents(2)
     repository.write("test_it.py", TESTS)
     repository.commit()
-    begin(repository)
+    if not known:
+        options = ("-ppytest_agentperf.plugin", "--perf-baseline=perf", "--perf-update-baseline")
+        assert project.run_apart(*options).ret == 0
+        make_history(project, 10)  # times differ by chance; counts do not
+        known[stored(project).name] = stored(project).read_text(encoding="utf-8")
+    for name, text in known.items():
+        repository.write(f"perf/{name}", text)
     return repository
-
-
-def begin(repository: Repository, *workers: str) -> None:
-    options = ("-ppytest_agentperf.plugin", "--perf-baseline=perf", "--perf-update-baseline")
-    assert repository.project.run_apart(*options, *workers).ret == 0
-    make_history(repository.project, 10)  # times differ by chance; counts do not
 
 
 def compared(repository: Repository, test: str = "test_tools") -> dict[str, object]:
@@ -70,9 +82,6 @@ def test_flag_that_the_duet_refutes_fails_nothing(repository: Repository) -> Non
     assert str(found["against"]).startswith("base HEAD@")
     assert found["outcome"] != "regressed"
     assert "flagged by baseline perf" in str(found["sentence"])
-    # Without a revision the history alone decides.
-    alone = ("-ppytest_agentperf.plugin", "--perf-baseline=perf")
-    repository.project.run_apart(*alone).assert_outcomes(failed=1, passed=2)
 
 
 def change_history(repository: Repository, tool_calls: int) -> None:
@@ -84,11 +93,13 @@ def change_history(repository: Repository, tool_calls: int) -> None:
 
 
 def test_worker_of_xdist_confirms_its_own_flags(repository: Repository) -> None:
-    begin_with_workers = ("-pxdist", "-n2")
-    shutil.rmtree(repository.path / "perf")
-    begin(repository, *begin_with_workers)
+    path = stored(repository.project)
+    text = path.read_text(encoding="utf-8").replace(", 1 worker", ", 2 workers")
+    path.unlink()
+    environment = json.loads(text)["environment"]
+    Baseline(path.parent, environment).path.write_text(text, encoding="utf-8")
     repository.agents(4)
-    result = repository.run("--perf-baseline=perf", *begin_with_workers)
+    result = repository.run("--perf-baseline=perf", "-pxdist", "-n2")
     result.assert_outcomes(failed=1, passed=2)
     assert "regressed: tool calls 2 → 4, +100 % (exact)" in shown(result)
     assert "flagged by baseline perf" in shown(result)
@@ -146,3 +157,30 @@ def test_unknown_revision_is_found_before_the_first_test(repository: Repository)
     result = repository.run("--perf-baseline=perf", "--perf-against=nowhere")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "--perf-against nowhere: no such revision" in shown(result)
+
+
+def test_interrupted_confirmation_leaves_nothing_behind(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)  # which the sides of a duet have
+    begun = repository.path / "begun"
+    repository.write(
+        "test_young.py",
+        f"""
+        import os, pathlib, time
+        def test_young(perf_timer):
+            perf_timer(len, "")
+            if "PYTHONHASHSEED" in os.environ:
+                pathlib.Path({str(begun)!r}).touch()
+                time.sleep(60)
+        """,
+    )
+    options = ("-ppytest_agentperf.plugin", "--perf-against=HEAD", "--perf-baseline=perf")
+    command = [sys.executable, "-m", "pytest", *options, "test_young.py"]
+    with subprocess.Popen(command, cwd=repository.path, stdout=subprocess.PIPE) as process:
+        wait_for(begun)
+        assert len(repository.worktrees) == 1
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert repository.worktrees == []

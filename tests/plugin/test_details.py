@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.plugin.conftest import Project
+from tests.plugin.gates import Repository, make_history
 
 WATCHED = """
 class Agent:
@@ -136,3 +137,31 @@ def test_calls_that_run_at_once_have_no_spans_of_their_own(project: Project) -> 
     (trace,) = detail(project)["traces"]
     assert trace["title"] == "the watched block"
     assert len(trace["spans"]) == 5
+
+
+TIMED = """
+def test_it(perf_timer):
+    perf_timer["plan"](nap)
+"""
+
+
+def test_latencies_of_the_history_are_drawn_beside_those_of_the_run(project: Project) -> None:
+    project.tests(TIMED)
+    project.run("--perf-baseline=perf", "--perf-update-baseline")
+    make_history(project, 1.0, runs=5, latencies=[0.001, 0.002])
+    project.run("--perf-baseline=perf", "--perf-report=json=run.json")
+    assert detail(project, label="plan")["baseline"] == {"latency": [0.001] * 5 + [0.002] * 5}
+    project.run("--perf-report=json=run.json")
+    assert detail(project, label="plan")["baseline"] == {}
+
+
+def test_latencies_of_the_base_cross_to_the_workers(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(project, monkeypatch)
+    repository.write("test_it.py", "def test_it(perf_timer):\n    perf_timer(sum, [1])\n")
+    repository.commit()
+    repository.run("--perf-report=json=run.json", "-pxdist", "-n1")
+    (latencies,) = detail(project)["baseline"].values()
+    assert len(latencies) == 40  # of two processes with 20 calls each
+    assert latencies == sorted(latencies)

@@ -15,6 +15,7 @@ from pytest_agentperf.report.html import html_page
 from pytest_agentperf.report.record import CurveRecord, MeasurementRecord, PerfRecord, VerdictRecord
 from pytest_agentperf.report.run import Run
 from tests.report.pages import HOSTILE, big_run, full_record, full_run, hostile_run
+from tests.report.samples import check_golden
 
 VOID: Final = frozenset({"meta", "path", "rect", "circle"})
 # Every character, lone surrogates and controls included.
@@ -106,6 +107,14 @@ def test_numbers_of_any_size_are_drawn(numbers: list[float]) -> None:
 
 
 # What is on it
+
+
+def test_page_is_the_golden_one() -> None:
+    record = full_record("t.py::test_x", 12, is_failed=True)
+    page = html_page(Run([record], created="2026-11-21T15:00:00+00:00", environment="a processor"))
+    _, _, body = page.partition("</head>")
+    body, _, _ = body.partition("<script>")
+    check_golden("page.html", body.replace("><", ">\n<"))
 
 
 def test_policy_allows_the_style_and_the_script_by_hash_and_nothing_else() -> None:

@@ -1,5 +1,7 @@
 """Tests of the figures of levels."""
 
+import re
+
 import pytest
 
 from pytest_agentperf.report.page.levels import level_figures, slope
@@ -49,3 +51,24 @@ def test_curve_of_one_point_is_no_curve() -> None:
 def test_slope_has_its_sign(ys: tuple[float, float], note: str) -> None:
     (figure,) = level_figures({"m": curve("calls", "B", *ys)})
     assert note in figure
+
+
+def test_percentiles_of_a_load_are_one_band() -> None:
+    (figure,) = level_figures(
+        {
+            "throughput": curve("seconds", "/s", 5, 6),
+            "p50 latency": curve("seconds", "s", 1, 2),
+            "p95 latency": curve("seconds", "s", 2, 3),
+            "p99 latency": curve("seconds", "s", 3, 9),
+        }
+    )
+    assert "<figcaption>Load <small>over seconds</small>" in figure
+    assert figure.count('class="band"') == 1
+    assert re.findall(r'class="name"[^>]*>(\w+)', figure) == ["latency", "throughput"]
+    assert "> p50, p95, p99</tspan>" in figure
+
+
+def test_single_percentile_is_a_line() -> None:
+    (figure,) = level_figures({"p95 latency": curve("seconds", "s", 2, 3)})
+    assert 'class="band"' not in figure
+    assert ">p95 latency</text>" in figure

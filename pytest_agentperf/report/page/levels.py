@@ -18,7 +18,8 @@ _UNITS: Final[Mapping[str, Unit]] = {
     "%": Unit.SHARE,
     "$": Unit.DOLLARS,
 }
-_BAND: Final = ("latency p50", "latency p95", "latency p99")
+_BAND: Final = ("p50 latency", "p95 latency", "p99 latency")
+_KINDS: Final = ("line", "now", "base")
 _LEAST: Final = 2
 
 
@@ -34,33 +35,32 @@ def level_figures(curves: Mapping[str, CurveRecord]) -> Iterator[str]:
 
 
 def _title(curves: Mapping[str, CurveRecord]) -> str:
-    if _BAND[0] in curves:
+    if "throughput" in curves:
         return "Load"
     return "Memory" if all(curve.unit == "B" for curve in curves.values()) else "Levels"
 
 
 def _lanes(curves: Mapping[str, CurveRecord]) -> Iterator[Lane]:
-    band = [curves[name] for name in _BAND if name in curves]
-    if band:
+    band = {name: curves[name] for name in _BAND if name in curves}
+    if len(band) > 1:
         yield _band(band)
     for name, curve in curves.items():
-        if name in _BAND:
-            continue
-        xs, ys = _columns(curve)
-        yield Lane(
-            name[:60], _UNITS.get(curve.unit), [Shape("line", name[:60], xs, ys)], _note(curve)
-        )
+        if len(band) <= 1 or name not in band:
+            shape = Shape("line", name[:60], *_columns(curve))
+            yield Lane(name[:60], _UNITS.get(curve.unit), [shape], _note(curve))
 
 
-def _band(curves: Sequence[CurveRecord]) -> Lane:
-    """Return percentiles over time as one lane: an area from the lowest to the highest."""
-    columns = [_columns(curve) for curve in curves]
-    xs, lows = columns[0]
-    shapes = [Shape("line", "median", xs, lows)]
-    if len(curves) > 1 and columns[-1][0] == xs:
-        shapes.insert(0, Shape("band", "up to the highest percentile", xs, columns[-1][1], lows))
-    shapes += [Shape("now", "p95", *columns[1])] if len(curves) > _LEAST else []
-    return Lane("latency", Unit.SECONDS, shapes, "median, p95, and p99 as the area's edge")
+def _band(curves: Mapping[str, CurveRecord]) -> Lane:
+    """Return percentiles over time as one lane: an area between the lowest and the highest."""
+    columns = [_columns(curve) for curve in curves.values()]
+    (xs, lows), (last, highs) = columns[0], columns[-1]
+    area = [Shape("band", "between them", xs, highs, lows)] if xs == last else []
+    lines = [
+        Shape(kind, name, *column)
+        for kind, name, column in zip(_KINDS, curves, columns, strict=False)
+    ]
+    names = ", ".join(name.removesuffix(" latency") for name in curves)
+    return Lane("latency", Unit.SECONDS, [*area, *lines], names)
 
 
 def _columns(curve: CurveRecord) -> tuple[list[float], list[float]]:

@@ -60,7 +60,9 @@ def _sentences(row: Row) -> Iterator[str]:
     measurement = row.measurement
     if measurement is not None:
         lines += [f'<li class="note">{text(note)}</li>' for note in measurement.notes]
-        lines += [f"<li>{text(finding)}</li>" for finding in measurement.findings]
+        told = "\n".join(verdict.sentence for verdict in row.verdicts)
+        found = (finding for finding in measurement.findings if finding not in told)
+        lines += [f"<li>{text(finding)}</li>" for finding in found]
     if lines:
         yield f'<ul class="sentences">{"".join(lines[:_SHOWN])}</ul>'
     if len(lines) > _SHOWN:

@@ -164,13 +164,14 @@ class MadeLoad:
             return ""
         if self._guard is not None and self._guard.has_ended:
             return f"perf_load({self.subject}) was ended early: {self._missed(self._guard)}"
-        result = self._result(self._engine)
-        if result.calls and result.failed.count == result.calls:
-            return (
-                f"perf_load({self.subject}): each of its {result.calls} calls failed, the first"
-                f" with {result.first_error or 'no end'}"
-            )
-        return ""
+        tally = self._engine.tally
+        calls, failed = tally.made()  # those of the warmup too: it may have ended there
+        if not calls or failed < calls:
+            return ""
+        return (
+            f"perf_load({self.subject}): each of its {calls} calls failed, the first with"
+            f" {tally.first_error or 'no end'}"
+        )
 
     def _missed(self, guard: Guard) -> str:
         after = format_quantity(guard.missed_after, Unit.SECONDS)

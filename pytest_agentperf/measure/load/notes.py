@@ -38,6 +38,12 @@ def notes_of(result: "LoadResult") -> Iterator[str]:
             f"{tally.stubborn} calls went on although they were cancelled, and are not counted: an"
             " async function must let CancelledError through, and nothing cancels a thread"
         )
+    made, _ = tally.made()
+    if plan.requests is not None and made + tally.stubborn < plan.requests and not tally.ended:
+        yield (
+            f"{made} of requests={plan.requests} were made within {_time(plan.seconds)}; state a"
+            " longer duration"
+        )
     if tally.ended:
         yield f"the load ended after {_time(tally.seconds)}: {tally.ended}"
     yield from (*tally.lost, *tally.notes)

@@ -57,7 +57,7 @@ def take_picture(browser: str, page: Path, picture: Path, scheme: str) -> None:
     dark = ["--force-dark-mode", "--blink-settings=preferredColorScheme=0"]
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
     window = [
-        "--window-size=1180,1440",
+        "--window-size=1180,1400",
         "--force-device-scale-factor=0.75",
         f"--screenshot={picture}",
     ]

@@ -138,7 +138,7 @@ def _run_of(record: PerfRecord, status: int) -> Run:
     return Run(
         [record],
         datetime.now(UTC).isoformat(timespec="seconds"),
-        environment_key(0),
+        environment_key(1),
         versions={"pytest-agentperf": version("pytest-agentperf")},
         exit_status=status,
     )

@@ -3,7 +3,6 @@
 PYTEST_DONT_REWRITE
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pytest
 
 from pytest_agentperf.body import has_examples
-from pytest_agentperf.core.errors import AgentPerfError, BudgetError, UnknownNameError
+from pytest_agentperf.core.errors import AgentPerfError
 from pytest_agentperf.core.usage import Price
 from pytest_agentperf.judge.acceptance import Acceptances
 from pytest_agentperf.judge.comparison import STANDARD, Rule
-from pytest_agentperf.judge.limits import Layer, Limit, ResolvedLimits, merge_layers, parse_limit
+from pytest_agentperf.judge.limits import Layer, Limit, ResolvedLimits, merge_layers
+from pytest_agentperf.judge.overrides import choose_environment, parse_overrides
 from pytest_agentperf.judge.verdict import needed_rounds
 from pytest_agentperf.marks import marker_layers
 from pytest_agentperf.metered import needs_rerun
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FIXTURES", "Budgets", "is_body", "is_one_call", "open_budgets"]
 
-TIMING_FIXTURES: Final = frozenset({"perf_timer"})
+TIMING_FIXTURES: Final = frozenset({"perf_load", "perf_timer"})
 """Fixtures that time calls themselves: the body of a test with one is not a call."""
 
 FIXTURES: Final = TIMING_FIXTURES | {
@@ -157,8 +157,9 @@ def open_budgets(settings: Settings) -> Budgets:
     """
     try:
         file = _read_file(settings.budget)
-        environment, is_guessed = _choose_environment(file, settings.env)
-        return Budgets(file, environment, is_guessed, _read_overrides(settings.limits))
+        environment, is_guessed = choose_environment(file, settings.env)
+        overrides = parse_overrides(settings.limits, is_stated=False)
+        return Budgets(file, environment, is_guessed, overrides)
     except OSError as error:
         raise pytest.UsageError(
             f"budget file {settings.budget}: cannot be read: {error.strerror or error}"
@@ -173,41 +174,3 @@ def _read_file(path: "Path | None") -> "BudgetFile | None":
     from pytest_agentperf.judge.budgetreader import read_budget_file
 
     return read_budget_file(path)
-
-
-def _choose_environment(file: "BudgetFile | None", name: str | None) -> tuple[str | None, bool]:
-    """Return the environment in force, and whether `$CI` chose it."""
-    known = file.environments if file else {}
-    if name is not None:
-        if name not in known:
-            if file is None:
-                raise BudgetError(f"environment {name!r} without a file; give --perf-budget too")
-            raise UnknownNameError(f"environment of {file.name}", name, known)
-        return name, False
-    if "ci" in known and os.environ.get("CI"):
-        return "ci", True
-    return None, False
-
-
-def _read_overrides(limits: Sequence[str]) -> Layer:
-    """Return the layer that `--perf-set` states: for every test where it applies."""
-    parsed: dict[str, Limit | None] = {}
-    for text in limits:
-        name, equals, value = text.partition("=")
-        source = f"--perf-set {text}"
-        if not equals:
-            raise BudgetError(f"{source}: expected METRIC=LIMIT, as in --perf-set p95=1s")
-        try:
-            metric, limit = parse_limit(name.strip(), _number(value), source, is_stated=False)
-        except ValueError as error:
-            raise BudgetError(f"{source}: {error}") from error
-        parsed[metric] = limit
-    return Layer(parsed, is_over_all=True)
-
-
-def _number(text: str) -> str | float:
-    """Return *text* as a bare number where it is one."""
-    try:
-        return float(text)
-    except ValueError:
-        return text.strip()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from pytest_agentperf.bench import add_bench_command, bench
 from pytest_agentperf.core.clock import REAL_TIME
 from pytest_agentperf.core.errors import AgentPerfError, UnknownNameError
 from pytest_agentperf.core.files import write_text
@@ -42,7 +43,7 @@ class Answer(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status.
 
-    0, 1 for a refusal or a regression, 2 for wrong usage.
+    0, 1 for a refusal, a missed budget or a regression, 2 for wrong usage, 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
     add_showing_commands(commands, Answer)
     _add_baseline_commands(commands)
+    add_bench_command(commands).set_defaults(run=lambda options: Answer(*bench(options)))
     aa = commands.add_parser(
         "aa", help="compare the tests with themselves and print how often the gate is wrong here"
     )

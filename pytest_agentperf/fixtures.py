@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_agentperf.integrations.llm_server import LLMServer
     from pytest_agentperf.measure.cache.door import PerfCache
     from pytest_agentperf.measure.concurrency.door import PerfConcurrency
+    from pytest_agentperf.measure.load.door import PerfLoad
     from pytest_agentperf.measure.memory.door import PerfMemory
     from pytest_agentperf.measure.pool.door import PerfPool
     from pytest_agentperf.measure.timer import PerfTimer
@@ -29,6 +30,7 @@ __all__ = [
     "perf_cache",
     "perf_concurrency",
     "perf_llm_server",
+    "perf_load",
     "perf_memory",
     "perf_pool",
     "perf_timer",
@@ -76,6 +78,14 @@ def perf_pool(pytestconfig: pytest.Config) -> "PerfPool":
     from pytest_agentperf.measure.pool.door import PerfPool
 
     return PerfPool(_session(pytestconfig, "perf_pool").current_pooling)
+
+
+@pytest.fixture(scope="session")
+def perf_load(pytestconfig: pytest.Config) -> "PerfLoad":
+    """Call with many users at once, or at a rate: give it a function, arguments and the load."""
+    from pytest_agentperf.measure.load.door import PerfLoad
+
+    return PerfLoad(_session(pytestconfig, "perf_load").current_loading)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from pytest_agentperf.gate.verdicts import DuetVerdicts
 from pytest_agentperf.judge.baseline import baselines_in
 from pytest_agentperf.judge.comparison import Outcome, Rule
 from pytest_agentperf.judge.runs import Run
-from pytest_agentperf.judge.storedrun import thinned
+from pytest_agentperf.judge.storedrun import pooled_latencies, thinned
 from pytest_agentperf.options import Settings
 from pytest_agentperf.report.escape import plain_line
 from pytest_agentperf.report.gate import comparison_lines, told
@@ -165,6 +165,18 @@ class Gate:
     @property
     def _baseline(self) -> str:
         return f"baseline {self._stated.baseline.name}" if self._stated.baseline else ""
+
+    def base_latencies(self, names: Iterable[str]) -> dict[str, Sequence[float]]:
+        """Return seconds that calls took in what tests are held against, ascending and few.
+
+        Args:
+            names: Of runs; those of which nothing is known are left out.
+        """
+        if self.duet is not None:
+            known = self.duet.latencies
+            return {name: known[name] for name in names if name in known}
+        runs = self._history.runs if self._history else {}
+        return {name: pooled_latencies(runs[name]) for name in names if name in runs}
 
     def failures(self, nodeid: str, gated: Gated) -> Iterator[str]:
         """Yield the sentences of *gated* that fail the test *nodeid*."""

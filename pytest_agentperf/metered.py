@@ -20,6 +20,7 @@ __all__ = [
     "PER_CALL",
     "TRACED",
     "asked_quantities",
+    "asks_memory",
     "body_parts",
     "is_traced_alone",
     "metered_body",
@@ -34,6 +35,8 @@ TRACED: Final = ("memory_peak", "memory_growth")
 
 PER_CALL: Final = "memory_growth_per_call"
 """The quantity that only many further calls can tell."""
+
+_MEMORY: Final = frozenset({*TRACED, PER_CALL, "rss_peak"})
 
 CPU: Final = ("cpu_time_per_call", "cpu_percent")
 """Quantities of the processors, of each call."""
@@ -61,6 +64,12 @@ def asked_quantities(item: pytest.Item, limits: Iterable[Limit]) -> set[str]:
     if "perf_memory" in getattr(item, "fixturenames", ()) or not isinstance(item, pytest.Function):
         return set()
     return {limit.metric.quantity.name for limit in limits if limit.is_stated}
+
+
+def asks_memory(item: pytest.Item, limits: ResolvedLimits) -> bool:
+    """Return whether the user wants to know of memory: by a budget of *item*, or by its code."""
+    names = asked_quantities(item, (limit for _, limit in limits.items()))
+    return "perf_memory" in getattr(item, "fixturenames", ()) or not names.isdisjoint(_MEMORY)
 
 
 def body_parts(item: pytest.Item, limits: ResolvedLimits) -> frozenset[str]:

@@ -18,8 +18,10 @@ from pytest_agentperf.measure.monitors import Monitors
 from pytest_agentperf.metered import provided_by
 
 if TYPE_CHECKING:
+    from pytest_agentperf.judge.limits import ResolvedLimits
     from pytest_agentperf.measure.cache.door import CacheUse
     from pytest_agentperf.measure.concurrency.door import Watching
+    from pytest_agentperf.measure.load.door import Loading
     from pytest_agentperf.measure.memory.block import MeterTools
     from pytest_agentperf.measure.memory.door import Metering
     from pytest_agentperf.measure.pool.door import Pooling
@@ -55,12 +57,16 @@ class Recorders:
         item: The test.
         monitors: Those at work in it.
         shared: What it shares with others.
+        limits: What it is held to.
+        is_quick: Whether its calls are made once.
         extra: What else is known of it.
     """
 
     item: pytest.Item
     monitors: Monitors
     shared: Shared
+    limits: "ResolvedLimits"
+    is_quick: bool = False
     extra: list[Measurement] = field(default_factory=list)
 
     @cached_property
@@ -90,6 +96,18 @@ class Recorders:
 
         return Pooling(PoolContext(REAL_TIME.clock, self.shared.is_accepted))
 
+    @cached_property
+    def loading(self) -> "Loading":
+        """Its loads."""
+        from pytest_agentperf.loaded import load_context
+        from pytest_agentperf.measure.load.door import Loading
+
+        return Loading(load_context(self.item.config, self.limits, is_quick=self.is_quick))
+
+    def close(self) -> list[str]:
+        """End what still runs; return the sentences of what was not awaited."""
+        return self.loading.close() if "loading" in vars(self) else []
+
     def measurements(self) -> list[Measurement]:
         """Return what was recorded by those that were asked for."""
         made = [vars(self)[name] for name in _NAMES if name in vars(self)]
@@ -108,10 +126,12 @@ class Recorders:
 
     def failures(self) -> Sequence[str]:
         """Return the sentences of what fails the test without a budget."""
-        return self.metering.failures() if "metering" in vars(self) else ()
+        made = [vars(self)[name] for name in _FAILING if name in vars(self)]
+        return [failure for each in made for failure in each.failures()]
 
 
-_NAMES = ("watching", "metering", "caching", "pooling")
+_NAMES = ("watching", "metering", "caching", "pooling", "loading")
+_FAILING = ("metering", "loading")
 
 
 def new_watching(shared: Shared, monitors: Monitors) -> "Watching":

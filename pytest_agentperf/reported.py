@@ -170,5 +170,6 @@ def annotation_lines(run: "Run", settings: ReportSettings, rootpath: Path) -> li
         return []
     from pytest_agentperf.report.github import annotations
 
-    prefix = os.path.relpath(rootpath.resolve(), settings.repository.resolve())
-    return annotations(run, "" if prefix == "." else Path(prefix).as_posix() + "/")
+    top, start = settings.repository.resolve(), rootpath.resolve()
+    is_below = start != top and start.is_relative_to(top)
+    return annotations(run, f"{start.relative_to(top).as_posix()}/" if is_below else "")

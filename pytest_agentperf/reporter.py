@@ -4,9 +4,10 @@ PYTEST_DONT_REWRITE
 """
 
 import os
+import platform
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -96,7 +97,7 @@ class Reporter:
         from pytest_agentperf.report.terminal import Line, summary_lines
 
         lines = summary_lines(
-            list(self._records.values()),
+            [*self._records.values(), *self._session.interrupted],
             verbosity,
             self._crashed,
             width=width,
@@ -132,16 +133,17 @@ class Reporter:
         from pytest_agentperf.gate.environment import environment_key
         from pytest_agentperf.report.run import Run
 
-        workers = getattr(config.option, "numprocesses", None) or 0
+        workers = getattr(config.option, "numprocesses", None) or 1
         return Run(
             list(self._records.values()),
             datetime.now(UTC).isoformat(timespec="seconds"),
             environment_key(workers),
-            versions={name: version(name) for name in ("pytest-agentperf", "pytest")},
+            versions=_versions(),
             exit_status=exit_status,
             places=self._places,
             lost=self._crashed,
             notes=self._notes(),
+            regressions=self._session.settings.gate.regressions,
         )
 
     def _notes(self) -> list[str]:
@@ -156,7 +158,7 @@ class Reporter:
         if missing and not session.exitstatus:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         self._broken += missing
-        if self._records and settings.summary is not None:
+        if (self._records or self._crashed) and settings.summary is not None:
             self._broken += append_summary(run, settings.summary)
         self._annotations = annotation_lines(run, settings, session.config.rootpath)
 
@@ -193,3 +195,13 @@ class Reporter:
                 session.exitstatus = pytest.ExitCode.USAGE_ERROR
             return
         self._moved = [Line(told)] if told else []
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what measures, by name."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"pytest": pytest.__version__, "python": platform.python_version()}
+    with suppress(PackageNotFoundError):  # a copy that nobody installed
+        versions["pytest-agentperf"] = version("pytest-agentperf")
+    return versions

@@ -3,7 +3,7 @@
 PYTEST_DONT_REWRITE
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +13,7 @@ from pytest_agentperf.announce import announce
 from pytest_agentperf.body import BodyOutcome, has_examples, measured_body, watched_examples
 from pytest_agentperf.budgets import Budgets, is_body, is_one_call
 from pytest_agentperf.core.clock import REAL_TIME
+from pytest_agentperf.core.detail import Detail
 from pytest_agentperf.core.effort import Effort
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.units import Unit
@@ -27,6 +28,7 @@ from pytest_agentperf.metered import (
     PER_CALL,
     TRACED,
     asked_quantities,
+    asks_memory,
     body_parts,
     is_traced_alone,
     metered_body,
@@ -89,8 +91,11 @@ class RunningTest:
             or bool(self.side and self.side.wants_cost),
             passes=self._passes,
             keeps_moments=settings.reports.wants_details,
+            wants_levels=settings.reports.wants_details or asks_memory(item, self.limits),
         )
-        self.recorders = Recorders(item, self.timings.monitors, shared)
+        self.recorders = Recorders(
+            item, self.timings.monitors, shared, self.limits, is_quick=settings.quick
+        )
         self._outcome = BodyOutcome()
         self._around = ExitStack()
 
@@ -125,11 +130,19 @@ class RunningTest:
         """Return what was timed and what else was recorded."""
         return [*self.timings.measurements(), *self.recorders.measurements()]
 
-    def detailed(self, measurements: Sequence[Measurement]) -> list[Measurement]:
-        """Return *measurements* with what a report draws of them."""
+    def detailed(
+        self, measurements: Sequence[Measurement], past: Mapping[str, Sequence[float]]
+    ) -> list[Measurement]:
+        """Return *measurements* with what a report draws of them.
+
+        Args:
+            measurements: Of this test.
+            past: Latencies of what it is held against, by the name of the run.
+        """
         from pytest_agentperf.measure.details import with_details
 
-        return with_details(measurements, self.recorders.details(self.timings.moments()))
+        seen = self.recorders.details(self.timings.moments())
+        return with_details(measurements, [*seen, *_baselines(self.item.nodeid, past)])
 
     def _applies(self, limit: Limit) -> bool:
         """Return whether *limit* can be judged on this test at all."""
@@ -216,3 +229,12 @@ class RunningTest:
     def _may_rerun(self) -> bool:
         """Return whether what is timed may be called more often than it is timed."""
         return not self._is_once or bool(self.limits.effort.rerun)
+
+
+def _baselines(
+    nodeid: str, past: Mapping[str, Sequence[float]]
+) -> Iterator[tuple[str | None, Detail]]:
+    """Yield latencies of earlier runs of a test as details, by label."""
+    for name, latencies in past.items():
+        label = name.removeprefix(nodeid).removeprefix("#") or None
+        yield label, Detail(baseline={"latency": tuple(latencies)})

@@ -36,7 +36,10 @@ class Runtime:
         try:
             result = yield
         except BaseException as error:
-            self._keep(item, self._session.end(raised=error)[0])
+            record = self._session.end(raised=error)[0]
+            self._keep(item, record)
+            if isinstance(error, KeyboardInterrupt) and record is not None:
+                self._session.interrupted.append(record)
             raise
         record, message = self._session.end(raised=None)
         self._keep(item, record)

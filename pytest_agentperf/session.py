@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_agentperf.judge.limits import ResolvedLimits
     from pytest_agentperf.measure.cache.door import CacheUse
     from pytest_agentperf.measure.concurrency.door import Watching
+    from pytest_agentperf.measure.load.door import Loading
     from pytest_agentperf.measure.memory.door import Metering
     from pytest_agentperf.measure.pool.door import Pooling
 
@@ -47,6 +48,7 @@ class PerfSession:
         budgets: The budgets that hold.
         acceptances: The findings that the user accepts.
         gate: Holds tests against earlier runs; None where nobody asks for that.
+        interrupted: The records of tests that Ctrl-C has ended, which no report carries.
         unmatched: Patterns of the budget file that match no test, where that is a mistake.
     """
 
@@ -56,6 +58,7 @@ class PerfSession:
         self.acceptances = self.budgets.acceptances
         self._profiles = open_profiles(config, self.settings)
         self._shared = Shared(self.acceptances.cover)
+        self.interrupted: list[PerfRecord] = []
         self.unmatched: list[str] = []
         workers = getattr(config, "workerinput", {}).get("workercount", 1)
         self._conditions = f"{workers} xdist workers" if workers > 1 else ""
@@ -128,6 +131,10 @@ class PerfSession:
         """Return what was seen of pools in the running test."""
         return self._current_test("perf_pool").recorders.pooling
 
+    def current_loading(self) -> "Loading":
+        """Return the loads of the running test."""
+        return self._current_test("perf_load").recorders.loading
+
     def _current_test(self, fixture: str) -> RunningTest:
         if self._running is None:
             raise UsageError(
@@ -174,7 +181,7 @@ class PerfSession:
         if running is None:
             return None, ""
         raised = running.end(raised)
-        unawaited = running.timings.close()
+        unawaited = running.timings.close() + running.recorders.close()
         measurements = [
             measurement
             for measurement in join([*running.measurements(), *self._set_up(running.item)])
@@ -196,7 +203,8 @@ class PerfSession:
             is_failed = raised is not None or bool(failures)
             measurements = self._profiles.settle(measurements, is_failed=is_failed)
         if self.settings.reports.wants_details:
-            measurements = running.detailed(measurements)
+            past = self.gate.base_latencies(gated.runs) if self.gate else {}
+            measurements = running.detailed(measurements, past)
         self._attempts[nodeid] = attempt = self._attempts.get(nodeid, 0) + 1
         ignored += running.dropped
         record = make_record(nodeid, measurements, verdicts, ignored, attempt, gated)

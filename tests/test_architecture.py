@@ -20,6 +20,7 @@ ALLOWED = {
         "measure",
         "psutil",
         "pympler",
+        "cloudpickle",
         "genai_prices",
         "memray",
         "pyinstrument",

@@ -91,12 +91,14 @@ class Detail:
 
     Attributes:
         quantiles: Values at even steps from the smallest to the largest, by the sample's name.
+        baseline: The same of the runs that it was compared with.
         traces: The spans of the median call and of the slowest one.
         blocks: What held the event loop longest, in order.
         lookups: A letter for each of the last lookups of a cache, `H` for a hit and `M` for a miss.
     """
 
     quantiles: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    baseline: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     traces: tuple[Trace, ...] = ()
     blocks: tuple[LoopBlock, ...] = ()
     lookups: str = ""
@@ -110,8 +112,6 @@ def quantiles(sample: Sample, most: int = _POINTS) -> tuple[float, ...]:
         most: How many values to return at most, 2 or more; all of them where there are fewer.
     """
     count = min(sample.count, most)
-    if count <= 1:
-        return (sample.min,) * count
     if sample.count <= most:
         return tuple(sample.ordered(rank) for rank in range(1, count + 1))
     return tuple(sample.percentile(100 * place / (count - 1)) for place in range(count))
@@ -122,6 +122,7 @@ def merge_details(details: Iterable[Detail]) -> Detail:
     found = list(details)
     return Detail(
         quantiles={name: each for one in reversed(found) for name, each in one.quantiles.items()},
+        baseline={name: each for one in reversed(found) for name, each in one.baseline.items()},
         traces=next((one.traces for one in found if one.traces), ()),
         blocks=tuple(block for one in found for block in one.blocks),
         lookups=next((one.lookups for one in found if one.lookups), ""),

@@ -8,6 +8,8 @@ __all__ = [
     "CheckError",
     "EmptySampleError",
     "FileFormatError",
+    "LoadError",
+    "LoadTypeError",
     "UnitError",
     "UnknownNameError",
     "UsageError",
@@ -57,6 +59,14 @@ class CheckError(AgentPerfError, AssertionError):
 
 class FileFormatError(AgentPerfError, ValueError):
     """A file whose content is not what its format demands."""
+
+
+class LoadError(AgentPerfError, ValueError):
+    """A load that cannot be meant as it is stated."""
+
+
+class LoadTypeError(AgentPerfError, TypeError):
+    """A part of a load that is stated as a value of the wrong kind."""
 
 
 class UsageError(AgentPerfError, RuntimeError):

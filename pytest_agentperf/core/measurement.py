@@ -27,6 +27,8 @@ class Measurement:
         values: Numbers that are no sample, by the quantity's name.
         unknown: Quantities that a recorder looked for and could not tell, each with the reason
             and its cure.
+        doubts: Quantities whose numbers may be those of the measuring itself, each with the reason
+            and its cure: a budget on one is undecided.
         looks: How often an open verdict was looked at while the calls were made.
         planned_looks: How often it would have been looked at, had it stayed open to the last call.
         bound: What ended the calls before every verdict was closed, as in ``"max_time 5 s"``.
@@ -48,6 +50,7 @@ class Measurement:
     samples: Mapping[str, Sample]
     values: Mapping[str, float]
     unknown: Mapping[str, str] = field(default_factory=dict)
+    doubts: Mapping[str, str] = field(default_factory=dict)
     looks: int = 0
     planned_looks: int = 1
     bound: str = ""
@@ -124,6 +127,7 @@ def _joined(first: Measurement, second: Measurement) -> Measurement:
         samples={**second.samples, **first.samples},
         values={**first.values, **worse},
         unknown={**second.unknown, **first.unknown},
+        doubts={**second.doubts, **first.doubts},
         notes=(*first.notes, *second.notes),
         causes={**kept, **causes},
         findings=(*first.findings, *second.findings),

@@ -33,11 +33,13 @@ class Sample:
     Args:
         values: The first values.
         lowest: The smallest value that buckets tell apart: 1e-6 for seconds, 1 for sizes.
+        exact: How many values are kept one by one before all go into buckets; None for a million.
     """
 
     __slots__ = (
         "_buckets",
         "_count",
+        "_exact",
         "_lowest",
         "_max",
         "_min",
@@ -47,8 +49,15 @@ class Sample:
         "_values",
     )
 
-    def __init__(self, values: Iterable[float] = (), *, lowest: float = _LOWEST) -> None:
+    def __init__(
+        self,
+        values: Iterable[float] = (),
+        *,
+        lowest: float = _LOWEST,
+        exact: int | None = None,
+    ) -> None:
         self._values = array("d", values)
+        self._exact = EXACT_VALUES if exact is None else exact
         self._ordered: array[float] | None = None
         self._lowest = lowest
         self._buckets: array[int] | None = None
@@ -62,7 +71,7 @@ class Sample:
     def add(self, value: float) -> None:
         """Record *value*."""
         self._values.append(value)
-        if len(self._values) >= EXACT_VALUES or (self._buckets and len(self._values) >= _PENDING):
+        if len(self._values) >= (self._exact if self._buckets is None else _PENDING):
             self.settle()
 
     @property
@@ -72,8 +81,12 @@ class Sample:
 
     def settle(self) -> None:
         """Move values into buckets where there are too many of them to keep."""
-        if self._buckets is not None or len(self._values) >= EXACT_VALUES:
+        if self._buckets is not None or len(self._values) >= self._exact:
             self._collapse()
+
+    def count_in_buckets(self, most: int) -> None:
+        """Move the first *most* values, at most, into buckets, as `settle` does with all."""
+        self._collapse(most)
 
     def merge(self, other: "Sample") -> None:
         """Record all values of *other*, as exactly as it has them."""
@@ -103,16 +116,16 @@ class Sample:
         self._min = min(self._min, smallest)
         self._max = max(self._max, largest)
 
-    def _collapse(self) -> None:
-        """Count all values in buckets."""
+    def _collapse(self, most: int | None = None) -> None:
+        """Count all values in buckets, or the first *most* of them."""
         if self._buckets is None:
             self._buckets = array("q", bytes(8 * _BUCKETS))
         buckets, lowest, last = self._buckets, self._lowest, _BUCKETS - 1
         log, scale = math.log, 1 / _GROWTH
-        for value in self._values:
+        values = self._values if most is None else self._values[:most]
+        for value in values:
             index = int(log(value / lowest) * scale) if value > lowest else 0
             buckets[index if index < last else last] += 1  # noqa: FURB136 -- twice as fast
-        values = self._values
         if values:
             self._count += len(values)
             self._sum += math.fsum(values)
@@ -120,8 +133,17 @@ class Sample:
             self._min = min(self._min, min(values))  # noqa: PLW3301 -- a million arguments
             self._max = max(self._max, max(values))  # noqa: PLW3301
         # A new array would leave `append` bound to the old one, so this one is emptied.
-        del values[:]
+        del self._values[: len(values)]
         self._ordered = None
+
+    @property
+    def kept(self) -> int:
+        """How many values are kept one by one."""
+        return len(self._values)
+
+    def since(self, seen: int) -> "array[float]":
+        """Return the values recorded after the first *seen*, those in buckets left out."""
+        return self._values[max(seen - self._count, 0) :]
 
     @property
     def is_exact(self) -> bool:

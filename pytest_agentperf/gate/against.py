@@ -92,4 +92,6 @@ def _compare(
     for note in notes:
         say(note)
     duet = Duet(sides, bounds, say, REAL_TIME.clock, session.budgets.rule)
-    return make_verdicts(duet.run(), base.title, [*notes, *duet.notes])
+    found = duet.run()
+    latencies = duet.base_latencies() if session.settings.reports.wants_details else {}
+    return make_verdicts(found, base.title, [*notes, *duet.notes], latencies)

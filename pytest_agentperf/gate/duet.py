@@ -25,6 +25,7 @@ from pytest_agentperf.gate.pairing import (
 from pytest_agentperf.gate.runs_of import nodeid_of
 from pytest_agentperf.judge.comparison import STANDARD, Rule, SuiteComparison
 from pytest_agentperf.judge.duet import planned_pairs
+from pytest_agentperf.judge.storedrun import pooled_latencies
 
 __all__ = ["Bounds", "Duet", "RunSide", "Sides"]
 
@@ -105,6 +106,14 @@ class Duet:
     def pairs(self) -> int:
         """Pairs that were made, beside the probe."""
         return len(self.made)
+
+    def base_latencies(self) -> dict[str, tuple[float, ...]]:
+        """Return seconds of the calls that the base made, ascending and thinned, by name."""
+        names = dict.fromkeys(name for pair in self.made for name in pair.base.runs)
+        sides = [pair.base.runs for pair in self.made]
+        return {
+            name: pooled_latencies(runs[name] for runs in sides if name in runs) for name in names
+        }
 
     def run(self) -> SuiteComparison:
         """Return what the gate says about all tests.

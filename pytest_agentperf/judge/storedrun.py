@@ -1,14 +1,22 @@
 """A run as builtin types, as files and the processes of xdist hold it, in few bytes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
+from itertools import chain
 from typing import Any, Final
 
 from pytest_agentperf.core.errors import FileFormatError
 from pytest_agentperf.core.jsonfile import is_number
 from pytest_agentperf.judge.runs import Count, Run
 
-__all__ = ["KEPT_LATENCIES", "evenly_ranked", "run_from_builtin", "run_to_builtin", "thinned"]
+__all__ = [
+    "KEPT_LATENCIES",
+    "evenly_ranked",
+    "pooled_latencies",
+    "run_from_builtin",
+    "run_to_builtin",
+    "thinned",
+]
 
 KEPT_LATENCIES: Final = 60
 """Latencies of a run that are kept for its tail."""
@@ -30,6 +38,12 @@ def evenly_ranked(at: Callable[[int], float], count: int, most: int) -> tuple[fl
     """
     taken = min(count, most)
     return tuple(at((2 * place + 1) * count // (2 * taken)) for place in range(taken))
+
+
+def pooled_latencies(runs: Iterable[Run], most: int = 200) -> tuple[float, ...]:
+    """Return the latencies of all *runs*, ascending; of more than *most* those evenly spaced."""
+    found = sorted(chain.from_iterable(run.latencies for run in runs))
+    return evenly_ranked(found.__getitem__, len(found), most)
 
 
 def thinned(run: Run) -> Run:

@@ -142,6 +142,8 @@ def _judge_one(measurement: Measurement, limit: Limit) -> Verdict:
         return case.verdict(
             Status.UNDECIDED, f"{metric.title} is unknown: {reason} ({limit.source})"
         )
+    if doubt := measurement.doubts.get(metric.quantity.name):
+        return case.doubtful(doubt)
     if metric.percentile is not None:
         return _judge_percentile(case, metric.percentile)
     if case.is_beyond(limit.fail):
@@ -198,6 +200,16 @@ class _Case:
             is_open,
             *self._bounds,
         )
+
+    def doubtful(self, doubt: str) -> Verdict:
+        """Return the verdict on a number that may be that of the measuring itself."""
+        limit = self.limit
+        value, bound = self._numbers(limit.warn if limit.fail is None else limit.fail)
+        sentence = (
+            f"{limit.metric.title} is undecided at {value}, budget {bound}: {doubt}"
+            f" ({self._counted()}; {limit.source})"
+        )
+        return self.verdict(Status.UNDECIDED, sentence)
 
     def undecided(self, why: str, rounds: int) -> Verdict:
         """Return the verdict that only more calls could decide, with how to get them."""

@@ -2,12 +2,16 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.core.usage import Usage
 from pytest_agentperf.measure.spending import Spending, UsageReading
 from pytest_agentperf.measure.stream import ItemClock
+
+if TYPE_CHECKING:
+    from pytest_agentperf.measure.memory.levels import Levels
 
 __all__ = ["Recording"]
 
@@ -25,6 +29,7 @@ class Recording:
         is_body: Whether it is the body of a test that is recorded.
         monitors: The names of what watched the recorded calls.
         moments: When the first calls began and ended, by the clock; None where nobody asks.
+        levels: Reads the memory of the process between calls; None where nobody asks for it.
     """
 
     def __init__(self, label: str | None, *, is_body: bool = False) -> None:
@@ -38,6 +43,7 @@ class Recording:
         self.is_body = is_body
         self.monitors: dict[str, None] = {}
         self.moments: list[tuple[float, float]] | None = None
+        self.levels: Levels | None = None
         self._subjects: dict[str, None] = {}
         self._notes: dict[str, None] = {}
         self._ttft = Sample()
@@ -142,6 +148,7 @@ class Recording:
             bound=self.bound,
             notes=self._all_notes(),
             monitors=tuple(self.monitors),
+            curves=self.levels.curves if self.levels else {},
         )
 
     def _report_streams(

@@ -13,6 +13,7 @@ from pytest_agentperf.measure.recording import Recording
 __all__ = ["Plan", "Schedule"]
 
 _BLOCK = 10_000
+_APART = 1e-3  # seconds between two readings of memory: no more than 1 % is spent on them
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,11 @@ class Schedule:
         return self._plan.max_tokens is not None or self._plan.max_cost is not None
 
     @property
+    def needs_moments(self) -> bool:
+        """Whether it is asked when each call began and ended."""
+        return self._recording.moments is not None
+
+    @property
     def recording(self) -> Recording:
         """Where the next call is recorded: apart while warming up and when all rounds are made."""
         is_round = self._made >= self._plan.warmup and not self._is_over
@@ -130,6 +136,8 @@ class Schedule:
         if warming > 0:
             return self._within_bounds(1, now)
         rounds = -warming
+        if self._recording.levels is not None:
+            self._recording.levels.note(self._recording.calls)
         if rounds >= self._target:
             self._recording.looks += 1
             if not self._plan.is_open(self._recording.measurement()):
@@ -140,8 +148,15 @@ class Schedule:
         if rounds == 1:
             self._foretell(now)
         # The first round is made alone: it shows whether the others will fit.
-        wanted = min(self._target - rounds, _BLOCK) if rounds else 1
+        wanted = min(self._target - rounds, self._longest_block(now)) if rounds else 1
         return self._within_bounds(1 if self.needs_usage else wanted, now)
+
+    def _longest_block(self, now: float) -> int:
+        """Return how many calls to make at most before the next look at anything."""
+        if self._recording.levels is None:
+            return _BLOCK
+        seconds = max(now - self._began, 1e-9)
+        return min(max(round(_APART * self._made / seconds), 1), _BLOCK)
 
     def _within_bounds(self, wanted: int, now: float) -> int:
         """Return how many of the *wanted* calls the bounds allow."""

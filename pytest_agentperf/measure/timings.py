@@ -46,6 +46,7 @@ class Timings:
         passes: Returns the further calls to make of a subject under a label when its rounds are
             over.
         keeps_moments: Whether it is noted when calls ran that were watched.
+        wants_levels: Whether the memory of the process is read between timed calls.
     """
 
     def __init__(
@@ -57,10 +58,11 @@ class Timings:
         wants_cost: bool,
         passes: Callable[[str | None, str], Sequence[ExtraPass]] = lambda *_: (),
         keeps_moments: bool = False,
+        wants_levels: bool = False,
     ) -> None:
         self._plan = plan
         self._passes = passes
-        self._keeps_moments = keeps_moments
+        self._keeps_moments, self._wants_levels = keeps_moments, wants_levels
         self._clock = clock
         reading = UsageReading(prices=prices, wants_cost=wants_cost or bool(prices))
         self._settings: dict[str | None, TimingSettings] = {None: TimingSettings(reading=reading)}
@@ -92,11 +94,19 @@ class Timings:
         if not self._is_recording:
             return Recording(label)
         if label not in self._recordings:
-            self._recordings[label] = Recording(label, is_body=is_body)
+            self._recordings[label] = self._new_recording(label, is_body=is_body)
         recording = self._recordings[label]
         recording.name(subject)
         if self._keeps_moments and self.monitors.active and recording.moments is None:
             recording.moments = []
+        return recording
+
+    def _new_recording(self, label: str | None, *, is_body: bool) -> Recording:
+        recording = Recording(label, is_body=is_body)
+        if self._wants_levels:
+            from pytest_agentperf.measure.memory.levels import Levels
+
+            recording.levels = Levels()
         return recording
 
     def context(self, label: str | None, subject: str) -> CallContext:

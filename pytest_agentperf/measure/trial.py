@@ -79,12 +79,12 @@ class Trial:
         self._is_body = is_body
         self._is_simple = (
             hooks == TrialHooks()
-            and schedule.recording.moments is None
             and context.stream is None
             and (is_body or context.reading.usage is None)
             and context.reading.cost is None
             and not context.counters.metrics
             and not schedule.needs_usage
+            and not schedule.needs_moments
         )
         self._on_async = on_async
         self._monitors = monitors

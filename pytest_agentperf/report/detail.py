@@ -25,11 +25,16 @@ def detail_from_builtin(content: object) -> Detail:
     """
     top = _read(Detail, content)
     return Detail(
-        {name: tuple(values) for name, values in top["quantiles"].items()},
+        _tuples(top["quantiles"]),
+        _tuples(top["baseline"]),
         tuple(map(_read_trace, top["traces"])),
         tuple(_read_block(block) for block in top["blocks"]),
         top["lookups"],
     )
+
+
+def _tuples(lists: Mapping[str, list[float]]) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(values) for name, values in lists.items()}
 
 
 def _read_trace(content: object) -> Trace:
@@ -76,6 +81,7 @@ def _are_samples(value: object) -> bool:
 
 _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     "quantiles": _are_samples,
+    "baseline": _are_samples,
     "traces": _is_list,
     "blocks": _is_list,
     "lookups": lambda value: _is_text(value) and set(str(value)) <= set("HM…"),

@@ -93,6 +93,7 @@ _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     "exit_status": lambda value: type(value) is int,
     "places": _is_mapping(_is_text),
     "lost": _is_list_of_texts,
+    "regressions": _is_text,
     "verdicts": _is_list,
 }
 

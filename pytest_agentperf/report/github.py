@@ -33,12 +33,15 @@ def _annotate(row: Row, run: Run, prefix: str) -> Iterator[str]:
     if level is not None:
         sentences = [verdict.sentence for verdict in row.verdicts if verdict.status == row.status]
     if row.comparison and is_regressed(row):
-        level, title = "error", "regressed"
+        is_failed = level == "error" or run.regressions == "fail"
+        level, title = "error" if is_failed else "warning", "regressed"
         sentences.insert(0, row.comparison.sentence)
     if level is None:
         return
     file, _, line = run.places.get(row.nodeid, "").rpartition(":")
-    where = [f"file={github_property(prefix + file)}", f"line={line}"] if file else []
+    where = (
+        [f"file={github_property(prefix + file)}", f"line={github_property(line)}"] if file else []
+    )
     where.append(f"title={github_property(shorten(f'{title}: {row.name}', _LONGEST))}")
     text = "; ".join(sentences)
     yield f"::{level} {','.join(where)}::{github_text(shorten(text, _LONGEST))}"

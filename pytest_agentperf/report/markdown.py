@@ -14,7 +14,7 @@ from pytest_agentperf.report.brief import (
 )
 from pytest_agentperf.report.escape import markdown_code, markdown_text, shorten
 from pytest_agentperf.report.record import VerdictRecord
-from pytest_agentperf.report.run import Row, Run
+from pytest_agentperf.report.run import STATUSES, Row, Run
 
 __all__ = ["MARKER", "markdown_report", "markdown_within"]
 
@@ -98,11 +98,13 @@ def _is_worse(row: Row) -> bool:
 
 
 def _sign(run: Run, rows: Sequence[Row]) -> str:
-    """Return the sign of the worst of *rows*, which come first."""
+    """Return the sign of the worst that happened; *rows* begin with theirs."""
+    statuses = [row.status for row in rows[:1]]
     if any(map(is_regressed, rows)):
-        return _SIGNS["failed"]
-    status = rows[0].status if rows else "measured"
-    return _SIGNS["warned" if run.lost and status in {"passed", "measured"} else status]
+        statuses.append("failed" if run.regressions == "fail" else "warned")
+    if run.lost:
+        statuses.append("warned")
+    return _SIGNS[min(statuses, key=STATUSES.index, default="measured")]
 
 
 def _problems(row: Row) -> str:
@@ -112,7 +114,7 @@ def _problems(row: Row) -> str:
     if is_regressed(row):
         median = shown("latency_p50", row.metrics.get("latency_p50"))
         change = markdown_text(brief_change(row))
-        cells = ("❌ regressed", _code(row.name), "median", median, "", change, _calls(row))
+        cells = ("📉 regressed", _code(row.name), "median", median, "", change, _calls(row))
         lines.insert(0, _line(cells))
     return "\n".join(lines)
 

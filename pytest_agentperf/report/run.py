@@ -66,6 +66,7 @@ class Run:
         places: Where tests are defined, as `file:line`, by node id.
         lost: Node ids of tests whose process ended before they could report.
         notes: Sentences that concern the whole run.
+        regressions: What a regression does to its test, `fail` or `warn`.
     """
 
     records: Sequence[PerfRecord]
@@ -76,6 +77,7 @@ class Run:
     places: Mapping[str, str] = field(default_factory=dict)
     lost: Sequence[str] = field(default_factory=list)
     notes: Sequence[str] = field(default_factory=list)
+    regressions: str = "fail"
 
     @property
     def rows(self) -> list[Row]:
@@ -97,6 +99,7 @@ class Run:
             "places": _valid_items(self.places),
             "lost": [valid_text(nodeid) for nodeid in self.lost],
             "notes": [valid_text(note) for note in self.notes],
+            "regressions": valid_text(self.regressions),
             "tests": [record.to_builtin() for record in self.records],
         }
 

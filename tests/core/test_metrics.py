@@ -25,6 +25,7 @@ TABLE = {
     "itl": (Unit.SECONDS, UPPER),
     "items_per_second": (Unit.RATE, LOWER),
     "throughput": (Unit.RATE, LOWER),
+    "goodput": (Unit.RATE, LOWER),
     "error_rate": (Unit.SHARE, UPPER),
     "tokens_per_call": (Unit.COUNT, UPPER),
     "input_tokens_per_call": (Unit.COUNT, UPPER),

@@ -325,3 +325,44 @@ def test_merging_leaves_the_other_sample_as_it_was() -> None:
     merged.merge(other)
     merged.add(1.0)
     assert (other.count, other.sum, other.p95) == before
+
+
+# In small steps
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_values_that_are_counted_in_steps_are_those_counted_at_once() -> None:
+    values = noise(90)
+    stepwise, whole = filled(values), filled(values)
+    for _ in range(12):
+        stepwise.count_in_buckets(8)
+    whole.count_in_buckets(90)
+    assert stepwise.kept == whole.kept == 0
+    assert state(stepwise) == state(whole)
+
+
+def test_first_values_are_counted_first() -> None:
+    sample = Sample([1.0, 2.0, 3.0, 4.0])
+    sample.count_in_buckets(3)
+    assert sample.kept == 1
+    assert sample.count == 4
+    assert list(sample) == [4.0]
+
+
+def test_values_since_a_look_are_the_later_ones() -> None:
+    sample = Sample([1.0, 2.0, 3.0])
+    assert list(sample.since(0)) == [1.0, 2.0, 3.0]
+    assert list(sample.since(2)) == [3.0]
+    assert list(sample.since(3)) == []
+    sample.count_in_buckets(2)
+    assert list(sample.since(2)) == [3.0]
+    assert list(sample.since(0)) == [3.0]
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_sample_may_count_in_buckets_from_the_start() -> None:
+    sample = Sample(exact=0)
+    for value in noise(40):
+        sample.add(value)
+    assert not sample.is_exact
+    assert sample.count == 40

@@ -40,3 +40,9 @@ def test_record_of_a_comparison_holds_its_numbers() -> None:
     assert (record.low, record.high) == change.interval
     (other,) = make_verdicts(FOUND, "main", ()).of("t.py::other")
     assert (other.base, other.ratio, other.low, other.p, other.pairs) == (None, None, None, None, 0)
+
+
+def test_latencies_of_the_base_cross_to_the_workers() -> None:
+    found = make_verdicts(FOUND, "main", (), {"t.py::t\ud800": (0.1, 0.2)})
+    read = DuetVerdicts.from_builtin(json.loads(json.dumps(found.to_builtin())))
+    assert read.latencies == {"t.py::t\\ud800": [0.1, 0.2]}

@@ -441,6 +441,21 @@ def test_number_that_is_known_in_part_can_fail_and_not_pass(tokens: int, status:
     assert verdict(measurement, limit("tokens_per_call", 100)).status is status
 
 
+@pytest.mark.parametrize("bound", ["1ms", "1h"])
+@pytest.mark.parametrize("name", ["p95", "latency"])
+def test_number_in_doubt_is_undecided_on_either_side_of_its_limit(name: str, bound: str) -> None:
+    measurement = measured([1.0] * 100, doubts={"latency": "the generator was late; load less"})
+    found = verdict(measurement, limit(name, bound))
+    assert (found.status, found.value, found.is_open) == (UNDECIDED, 1.0, False)
+    assert "latency is undecided at 1 s, budget" in found.sentence
+    assert "the generator was late; load less (100 calls; here)" in found.sentence
+
+
+def test_doubt_of_another_quantity_is_none() -> None:
+    measurement = measured([1.0] * 100, doubts={"ttft": "the generator was late"})
+    assert verdict(measurement, limit("p95", "2s")).status is PASSED
+
+
 def test_recorder_without_a_value_is_undecided() -> None:
     found = verdict(measured([], calls=4), limit("p95", "1s"))
     assert (found.status, found.value) == (UNDECIDED, None)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_agentperf.core.measurement import Measurement
+from pytest_agentperf.measure.memory.levels import Levels
 from pytest_agentperf.measure.recording import Recording
 from pytest_agentperf.measure.rounds import Plan, Schedule
 from pytest_agentperf.measure.spending import UsageReading
@@ -35,9 +36,11 @@ class Runner:
         *,
         tokens: int | None = None,
         dollars: float | None = None,
+        levels: Levels | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.recording = Recording(None)
+        self.recording.levels = levels
         self.blocks: list[int] = []
         self._schedule = Schedule(plan, self.recording, "agent.ask", self.clock())
         self._seconds = seconds
@@ -85,6 +88,24 @@ def test_schedule_makes_the_warmup_first_and_records_it_apart() -> None:
 def test_schedule_makes_large_numbers_in_blocks() -> None:
     run = Runner(replace(PLAN, rounds=25_001, max_calls=30_000)).run()
     assert run.blocks == [1, 10_000, 10_000, 5000]
+
+
+def test_memory_is_read_before_the_first_round_and_after_each_long_one() -> None:
+    run = Runner(replace(PLAN, warmup=2), seconds=0.5, levels=Levels()).run()
+    assert run.blocks == [1] * 7
+    points = run.recording.measurement().curves["rss"].points
+    assert [point.at for point in points] == [0, 1, 2, 3, 4, 5]
+
+
+def test_memory_is_read_once_a_millisecond_between_short_rounds() -> None:
+    run = Runner(replace(PLAN, rounds=101), seconds=1 / 16_384, levels=Levels()).run()
+    assert run.blocks == [1, *[16] * 6, 4]
+    points = run.recording.measurement().curves["rss"].points
+    assert [point.at for point in points] == [0, *range(1, 101, 16), 101]
+
+
+def test_memory_is_not_read_where_nobody_asks_for_it() -> None:
+    assert Runner(PLAN).run().recording.measurement().curves == {}
 
 
 def test_schedule_asks_after_each_call_when_spending_is_bounded() -> None:

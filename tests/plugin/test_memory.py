@@ -362,3 +362,44 @@ def test_types_that_come_are_counted_where_asked_for(project: Project) -> None:
     result = project.run_apart()
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*UsageError: types were not counted; write perf_memory(types*"])
+
+
+@pytest.mark.parametrize("budget", ['memory_peak="1GB"', 'rss_peak="1GB"'])
+def test_budget_of_memory_shows_it_over_the_timed_rounds(project: Project, budget: str) -> None:
+    project.tests(f"""
+        import mmap
+        kept, content = [], b"x" * 4_000_000
+        @pytest.mark.perf(rounds=8, warmup=0)
+        @pytest.mark.perf_budget({budget})
+        @pytest.mark.asyncio
+        async def test_x(perf_timer):
+            async def leak():
+                await asyncio.sleep(0.001)
+                kept.append(mmap.mmap(-1, len(content)))  # pages that no block left behind
+                kept[-1].write(content)
+            await perf_timer(leak)
+    """)
+    project.run().assert_outcomes(passed=1)
+    curve = project.measurement()["curves"]["rss"]
+    points = dict(curve["points"])
+    assert list(points) == [*range(9)]
+    assert 28_000_000 < points[8] - points[0] < 60_000_000
+
+
+def test_memory_is_read_between_timed_rounds_beside_perf_memory(project: Project) -> None:
+    project.tests("""
+        def test_x(perf_timer, perf_memory):
+            perf_timer(nap)
+    """)
+    project.run().assert_outcomes(passed=1)
+    assert project.measurement()["curves"]["rss"]["unit"] == "B"
+
+
+def test_memory_is_not_read_where_only_a_default_limits_it(project: Project) -> None:
+    option = project.budgets('[defaults]\nmemory_peak = "1GB"')
+    project.tests("""
+        def test_x(perf_timer):
+            perf_timer(nap)
+    """)
+    project.run(option).assert_outcomes(passed=1)
+    assert project.measurement()["curves"] == {}

@@ -35,6 +35,14 @@ def test_regression_is_an_error_also_where_the_budgets_are_kept() -> None:
     assert line.endswith("::median latency 500 ms is 12 %25 above 446 ms")
 
 
+def test_regression_that_only_warns_is_a_warning() -> None:
+    (line,) = annotations(Run([RUN.records[-1]], regressions="warn"))
+    assert line.startswith("::warning title=regressed%3A ")
+    failed = replace(RUN.records[-1], verdicts=[verdict("failed")])
+    (line,) = annotations(Run([failed], regressions="warn"))
+    assert line.startswith("::error title=regressed%3A ")
+
+
 def test_sentences_of_the_worst_verdict_stand_together() -> None:
     verdicts = [verdict("failed", sentence=word) for word in ("one", "two")]
     (line,) = annotations(Run([record("a", [*verdicts, verdict("warned", sentence="three")])]))

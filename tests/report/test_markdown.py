@@ -47,6 +47,12 @@ def test_headline_says_what_happened(records: list[PerfRecord], said: str) -> No
     assert title(Run(records)) == said
 
 
+def test_headline_of_a_regression_that_only_warns_does() -> None:
+    assert title(Run([RUN.records[-1]], regressions="warn")) == "### ⚠️ 1 regressed"
+    failed = [RUN.records[-1], *many("failed", 1)]
+    assert title(Run(failed, regressions="warn")).startswith("### ❌ ")
+
+
 def test_headline_counts_tests_whose_worker_ended() -> None:
     assert (
         title(Run(many("passed", 1), lost=["a", "b"]))

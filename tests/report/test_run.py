@@ -63,6 +63,7 @@ def test_run_reads_back_from_builtin_types() -> None:
         ("lost", "abc"),
         ("lost", [1]),
         ("notes", {}),
+        ("regressions", None),
     ],
 )
 def test_run_with_a_field_of_another_type_is_refused(name: str, value: object) -> None:

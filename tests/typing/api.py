@@ -7,15 +7,19 @@ from typing import assert_type
 import pytest
 
 from pytest_agentperf import (
+    SIMPLE_AGENT,
     AgentPerfError,
     LLMServer,
+    LoadResult,
     PerfCache,
     PerfConcurrency,
+    PerfLoad,
     PerfMemory,
     PerfPool,
     PerfTimer,
     Reply,
     Sample,
+    Scenario,
     Usage,
 )
 from pytest_agentperf.reference.batcher import Batcher
@@ -145,6 +149,18 @@ async def memory(perf_memory: PerfMemory) -> None:
     assert_type([str(advice) for advice in perf_memory.advise([1.0])], list[str])
     with perf_memory.freeze_gc():
         pass
+
+
+@pytest.mark.perf_budget(**SIMPLE_AGENT)
+@pytest.mark.perf_budget("stage 1", p95="1s", throughput="50/s", goodput="10/s")
+async def load(perf_load: PerfLoad) -> None:
+    result = await perf_load(length_later, "a", users=5, duration="1s", think_time=("1s", "2s"))
+    assert_type(result, LoadResult)
+    assert_type(result.model, str)
+    assert_type(result.windows[0].throughput, float)
+    assert_type(result.scenarios["a"].latency, Sample)
+    mix = [Scenario(length_later, "a", weight=3), Scenario(length, name="b", data=["a", "b"])]
+    await perf_load["label"](mix, stages="5m:100,10m:500", each="stage", goodput={"ttft": "1s"})
 
 
 async def double(items: list[int]) -> list[int]:

@@ -7,6 +7,8 @@ from about 32 MB on.
 
 import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
@@ -14,7 +16,14 @@ from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.units import Unit, format_quantity
 from pytest_agentperf.measure.memory.highwater import HighWater, Stretch
 
-__all__ = ["ProcessBlock", "ProcessMemory", "ProcessMeter", "Resident", "resident_bytes"]
+__all__ = [
+    "ProcessBlock",
+    "ProcessMemory",
+    "ProcessMeter",
+    "Resident",
+    "find_resident_bytes",
+    "resident_bytes",
+]
 
 _STATM: Final = "/proc/self/statm"
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -232,6 +241,16 @@ def resident_bytes() -> int:
     """
     # Opened each time: a file that is kept open tells of the parent after a fork.
     return int(_read(_STATM).split()[1]) * _PAGE
+
+
+def find_resident_bytes() -> Callable[[], int] | None:
+    """Return what reads the resident memory of this process in bytes, None where nothing does."""
+    with suppress(OSError):
+        resident_bytes()
+        return resident_bytes
+    with suppress(ImportError, OSError):
+        return OtherResident().now
+    return None
 
 
 def _read(path: str) -> bytes:

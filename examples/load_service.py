@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Self
 
-MODEL_SECONDS = 0.060
-TOOL_SECONDS = 0.100
+MODEL_SECONDS = 0.250
+TOOL_SECONDS = 0.300
 STALL_SECONDS = 0.5
 PERIOD_SECONDS = 2.5
 

@@ -32,8 +32,8 @@ async def ask(client: httpx.AsyncClient, path: str) -> None:
     (await client.get(path)).raise_for_status()
 
 
-# Users read an answer before they ask again: 100 of them ask 40 times a second, not 1,000 times.
-@pytest.mark.perf_budget(p95="2s", error_rate="0.1%")
+# Users read an answer before they ask again: 100 of them ask 35 times a second, not 120 times.
+@pytest.mark.perf_budget(p95="3s", error_rate="0.1%")
 async def test_hundred_users(perf_load: PerfLoad, client: httpx.AsyncClient) -> None:
     result = await perf_load(
         ask, client, "/tools", users=100, ramp_up="2s", duration="5s", think_time=("1s", "3s")
@@ -43,14 +43,14 @@ async def test_hundred_users(perf_load: PerfLoad, client: httpx.AsyncClient) -> 
 
 # A budget for all, and one for each scenario by its name.
 @pytest.mark.perf_budget(error_rate="0.1%")
-@pytest.mark.perf_budget("simple", p95="1s")
-@pytest.mark.perf_budget("tools", p95="2s")
+@pytest.mark.perf_budget("simple", p95="2s")
+@pytest.mark.perf_budget("tools", p95="3s")
 async def test_mixed_questions(perf_load: PerfLoad, client: httpx.AsyncClient) -> None:
     mix = [
         Scenario(ask, client, "/simple", name="simple", weight=3),
         Scenario(ask, client, "/tools", name="tools"),
     ]
-    result = await perf_load(mix, users=10, duration="3s", think_time="100ms")
+    result = await perf_load(mix, users=20, duration="4s", think_time="100ms")
     assert result.scenarios["simple"].latency.p50 < result.scenarios["tools"].latency.p50
 
 

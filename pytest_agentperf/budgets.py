@@ -13,7 +13,6 @@ from pytest_agentperf.body import has_examples
 from pytest_agentperf.core.errors import AgentPerfError
 from pytest_agentperf.core.usage import Price
 from pytest_agentperf.judge.acceptance import Acceptances
-from pytest_agentperf.judge.comparison import STANDARD, Rule
 from pytest_agentperf.judge.limits import Layer, Limit, ResolvedLimits, merge_layers
 from pytest_agentperf.judge.overrides import choose_environment, parse_overrides
 from pytest_agentperf.judge.verdict import needed_rounds
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_agentperf.judge.budgetfile import BudgetFile
+    from pytest_agentperf.judge.comparison import Rule
 
 __all__ = ["FIXTURES", "Budgets", "is_body", "is_one_call", "open_budgets"]
 
@@ -67,8 +67,10 @@ class Budgets(NamedTuple):
         return Acceptances(self.file.accepted(self.environment) if self.file else ())
 
     @property
-    def rule(self) -> Rule:
+    def rule(self) -> "Rule":
         """What makes a change a regression."""
+        from pytest_agentperf.judge.comparison import STANDARD
+
         stated = self.file.regression(self.environment) if self.file else {}
         return replace(STANDARD, **stated)
 

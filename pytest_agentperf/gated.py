@@ -128,6 +128,18 @@ class Gate:
         if is_judged and settings.strict:
             self._failing.append(Outcome.UNDECIDED.value)
 
+    @property
+    def has_evidence(self) -> bool:
+        """Whether it knows by now what a comparison with a base came to, or how to make one."""
+        return self.duet is not None or self.confirmation is not None
+
+    def take(self, evidence: "DuetVerdicts | Confirmation | None") -> None:
+        """Take what was collected before the first test ran."""
+        if isinstance(evidence, DuetVerdicts):
+            self.duet = evidence
+        else:
+            self.confirmation = evidence
+
     def see(
         self, item: pytest.Item, measurements: Sequence[Measurement], nodeids: Collection[str]
     ) -> Gated:

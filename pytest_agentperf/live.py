@@ -100,9 +100,12 @@ def showing(view: View, name: str) -> Iterator[Show]:
         A function that takes what is to be shown next, and returns at once.
     """
     latest: deque[Glance] = deque(maxlen=1)
+    looks = 0
 
     def look() -> float:
-        if latest:
+        nonlocal looks
+        looks += 1
+        if latest and looks > 1:  # the first look is at the beginning
             view.show(f"{name}: {glance_line(latest[0])}")
         return view.interval
 

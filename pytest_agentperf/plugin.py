@@ -175,10 +175,11 @@ def _wake_if_named(config: pytest.Config) -> None:
 
 
 def _open_gate(config: pytest.Config, session: "PerfSession", workers: int) -> None:
-    if session.settings.gate.against:
-        from pytest_agentperf.gate.against import open_gate
+    gate = session.gate
+    if session.settings.gate.against and gate is not None and not gate.has_evidence:
+        from pytest_agentperf.gate.against import collect_evidence
 
-        open_gate(config, session, workers)
+        gate.take(collect_evidence(config, session.settings, session.budgets.rule, workers))
 
 
 def _wake(config: pytest.Config) -> "PerfSession":

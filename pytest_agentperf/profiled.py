@@ -15,7 +15,6 @@ import pytest
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.measure.profiling import ProfiledCall, require_profiler
-from pytest_agentperf.options import Settings
 
 __all__ = ["Profiles", "open_profiles"]
 
@@ -27,16 +26,14 @@ _BODY_ONCE: Final = (
 )
 
 
-def open_profiles(config: pytest.Config, settings: Settings) -> "Profiles | None":
-    """Return where the profiles of a session go; None where none were asked for.
+def open_profiles(config: pytest.Config, profiler: str, *, only_failed: bool) -> "Profiles":
+    """Return where the profiles of a session go.
 
     Raises:
         pytest.UsageError: The profiler is not installed, or there is no place for its files.
     """
-    if settings.profiler is None:
-        return None
     try:
-        require_profiler(settings.profiler)
+        require_profiler(profiler)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
     cache: pytest.Cache | None = getattr(config, "cache", None)
@@ -45,7 +42,7 @@ def open_profiles(config: pytest.Config, settings: Settings) -> "Profiles | None
             "--perf-profiler writes into pytest's cache directory; drop -p no:cacheprovider"
         )
     folder = cache.mkdir("agentperf") / "profiles"
-    return Profiles(folder, settings.profiler, only_failed=settings.only_failed_profiles)
+    return Profiles(folder, profiler, only_failed=only_failed)
 
 
 class Profiles:

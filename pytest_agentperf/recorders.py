@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from pytest_agentperf.core.clock import REAL_TIME
-from pytest_agentperf.core.detail import Detail
 from pytest_agentperf.core.finding import Finding
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.measure.monitors import Monitors
 from pytest_agentperf.metered import provided_by
 
 if TYPE_CHECKING:
+    from pytest_agentperf.core.detail import Detail
     from pytest_agentperf.judge.limits import ResolvedLimits
     from pytest_agentperf.measure.cache.door import CacheUse
     from pytest_agentperf.measure.concurrency.door import Watching
@@ -113,7 +113,7 @@ class Recorders:
         made = [vars(self)[name] for name in _NAMES if name in vars(self)]
         return [*(found for each in made for found in each.measurements()), *self.extra]
 
-    def details(self, calls: Moments) -> Iterator[tuple[str | None, Detail]]:
+    def details(self, calls: Moments) -> "Iterator[tuple[str | None, Detail]]":
         """Yield what a report draws of them, by label.
 
         Args:

@@ -1,4 +1,4 @@
-"""The reporter: gathers the records of a run, shows them, and keeps them for the next command.
+"""The reporter: gathers the records of a run, shows them, writes reports, and keeps the run.
 
 PYTEST_DONT_REWRITE
 """
@@ -115,7 +115,7 @@ class Reporter:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Keep the records of a whole run in the cache directory of pytest."""
+        """Keep what a whole run measured, and write its reports."""
         is_whole = exitstatus in {0, 1} and not (session.shouldstop or session.shouldfail)
         if is_whole and not is_narrowed(session.config):
             self._unused = self._session.acceptances.unused()

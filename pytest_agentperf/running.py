@@ -13,7 +13,6 @@ from pytest_agentperf.announce import announce
 from pytest_agentperf.body import BodyOutcome, has_examples, measured_body, watched_examples
 from pytest_agentperf.budgets import Budgets, is_body, is_one_call
 from pytest_agentperf.core.clock import REAL_TIME
-from pytest_agentperf.core.detail import Detail
 from pytest_agentperf.core.effort import Effort
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.units import Unit
@@ -35,12 +34,13 @@ from pytest_agentperf.metered import (
 )
 from pytest_agentperf.options import Settings
 from pytest_agentperf.planning import ONCE, plan_calls
-from pytest_agentperf.profiled import Profiles
 from pytest_agentperf.recorders import Recorders, Shared
 from pytest_agentperf.watched import asked_parts, asks_watch, is_async_test, watched_body
 
 if TYPE_CHECKING:
+    from pytest_agentperf.core.detail import Detail
     from pytest_agentperf.gate.side import Side
+    from pytest_agentperf.profiled import Profiles
 
 __all__ = ["RunningTest"]
 
@@ -74,7 +74,7 @@ class RunningTest:
         settings: Settings,
         budgets: Budgets,
         shared: Shared,
-        profiles: Profiles | None,
+        profiles: "Profiles | None",
     ) -> None:
         self.item = item
         self._settings, self._profiles = settings, profiles
@@ -233,8 +233,10 @@ class RunningTest:
 
 def _baselines(
     nodeid: str, past: Mapping[str, Sequence[float]]
-) -> Iterator[tuple[str | None, Detail]]:
+) -> "Iterator[tuple[str | None, Detail]]":
     """Yield latencies of earlier runs of a test as details, by label."""
+    from pytest_agentperf.core.detail import Detail
+
     for name, latencies in past.items():
         label = name.removeprefix(nodeid).removeprefix("#") or None
         yield label, Detail(baseline={"latency": tuple(latencies)})

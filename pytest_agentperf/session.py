@@ -18,7 +18,6 @@ from pytest_agentperf.judge.verdict import Status, Verdict, judge
 from pytest_agentperf.measure.monitors import Monitors
 from pytest_agentperf.measure.timings import Timings
 from pytest_agentperf.options import Settings, is_narrowed, read_settings
-from pytest_agentperf.profiled import open_profiles
 from pytest_agentperf.recorders import Shared, new_watching
 from pytest_agentperf.report.escape import plain_line, valid_text
 from pytest_agentperf.report.record import UNSEEN, PerfRecord, make_record
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_agentperf.measure.load.door import Loading
     from pytest_agentperf.measure.memory.door import Metering
     from pytest_agentperf.measure.pool.door import Pooling
+    from pytest_agentperf.profiled import Profiles
 
 __all__ = ["PerfSession", "junit_properties"]
 
@@ -56,7 +56,7 @@ class PerfSession:
         self.settings: Settings = read_settings(config)
         self.budgets: Budgets = open_budgets(self.settings)
         self.acceptances = self.budgets.acceptances
-        self._profiles = open_profiles(config, self.settings)
+        self._profiles = _open_profiles(config, self.settings)
         self._shared = Shared(self.acceptances.cover)
         self.interrupted: list[PerfRecord] = []
         self.unmatched: list[str] = []
@@ -224,6 +224,15 @@ class PerfSession:
         if self.settings.strict:
             failing.add(Status.UNDECIDED)
         return [plain_line(v.sentence) for v in verdicts if v.status in failing]
+
+
+def _open_profiles(config: pytest.Config, settings: Settings) -> "Profiles | None":
+    """Return where the profiles of this session go; None where none were asked for."""
+    if settings.profiler is None:
+        return None
+    from pytest_agentperf.profiled import open_profiles
+
+    return open_profiles(config, settings.profiler, only_failed=settings.only_failed_profiles)
 
 
 def _is_skip(error: BaseException | None) -> bool:

@@ -8,11 +8,13 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
 import pytest
 
+from pytest_agentperf import live
 from pytest_agentperf.core.glance import Glance
 from pytest_agentperf.live import Heartbeat, LiveLine, showing
 
@@ -179,6 +181,37 @@ def test_line_is_shown_by_another_thread_until_the_end() -> None:
         assert is_seen.wait(10)
     assert shown[0] == "load: 1/s, 0 in flight, no errors"
     assert shown.index("closed") == len(shown) - 1
+
+
+def test_nothing_is_shown_before_the_first_interval_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[str] = []
+    looks: list[Callable[[], float]] = []
+
+    class Stepped:
+        """A thread that looks when the test says so."""
+
+        def begin(self, look: Callable[[], float], within: float) -> None:
+            looks.append(look)
+
+        def end(self, *, quiet: bool) -> None: ...
+
+    class Kept:
+        interval = 30.0
+
+        def show(self, line: str) -> None:
+            shown.append(line)
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(live, "waiting_thread", Stepped)
+    with showing(Kept(), "load") as show:
+        show(Glance(0, 0, 1.0, 0, {}))
+        assert looks[0]() == 30.0
+        assert shown == []
+        looks[0]()
+        assert shown == ["load: 1/s, 0 in flight, no errors"]
 
 
 def test_view_that_showed_nothing_writes_nothing() -> None:

@@ -57,8 +57,8 @@ def take_picture(browser: str, page: Path, picture: Path, scheme: str) -> None:
     dark = ["--force-dark-mode", "--blink-settings=preferredColorScheme=0"]
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
     window = [
-        "--window-size=1180,1440",
-        "--force-device-scale-factor=0.75",
+        "--window-size=1180,1470",
+        "--force-device-scale-factor=0.7",
         f"--screenshot={picture}",
     ]
     profile = f"--user-data-dir={page.parent / scheme}"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cachetools import LRUCache
 
-from pytest_agentperf import PerfCache, PerfConcurrency, PerfMemory, PerfTimer
+from pytest_agentperf import PerfCache, PerfConcurrency, PerfLoad, PerfMemory, PerfTimer
 
 pytestmark = pytest.mark.asyncio
 _RANDOM = random.Random(7)  # noqa: S311 -- simulated delays are no secret
@@ -114,3 +114,8 @@ async def test_transcript(perf_memory: PerfMemory) -> None:
     agent = Agent()
     leak = await perf_memory.leak(agent.remember, "How heavy is a whale?")
     assert leak.verdict == "leak"
+
+
+async def test_load(perf_load: PerfLoad) -> None:
+    result = await perf_load(Agent().model, "whales", stages="1s:20,2s:20,1s:60,1s:5")
+    assert result.calls > 100

@@ -3,13 +3,16 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from pytest_agentperf.core.detail import Detail
 from pytest_agentperf.core.errors import EmptySampleError, UsageError
 from pytest_agentperf.core.finding import Finding
 from pytest_agentperf.core.metrics import QUANTITIES, Direction, Metric, Statistic
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.core.series import Curve
+
+if TYPE_CHECKING:
+    from pytest_agentperf.core.detail import Detail
 
 __all__ = ["Measurement", "check_label", "join"]
 
@@ -61,7 +64,7 @@ class Measurement:
     monitors: tuple[str, ...] = ()
     curves: Mapping[str, Curve] = field(default_factory=dict)
     profiles: Mapping[str, str] = field(default_factory=dict)
-    detail: Detail | None = None
+    detail: "Detail | None" = None
 
     def has(self, metric: Metric) -> bool:
         """Return whether the recorder of *metric* was in use, even if it could not tell."""

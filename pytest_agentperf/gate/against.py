@@ -24,35 +24,38 @@ from pytest_agentperf.gate.environment import environment_key
 from pytest_agentperf.gate.errors import BrokenGateError
 from pytest_agentperf.gate.history import is_known
 from pytest_agentperf.gate.verdicts import DuetVerdicts, make_verdicts
-from pytest_agentperf.gate.worktree import Base, checked_out, find_base
+from pytest_agentperf.gate.worktree import checked_out, find_base
+from pytest_agentperf.judge.comparison import Rule
 from pytest_agentperf.options import Settings
-from pytest_agentperf.session import PerfSession
 
-__all__ = ["open_gate"]
+__all__ = ["collect_evidence"]
 
 _RUNLESS: Final = ("collectonly", "setuponly", "setupplan")
 _SUBMODULES: Final = "the base has submodules, which were not checked out there"
 
 
-def open_gate(config: pytest.Config, session: PerfSession, workers: int) -> None:
-    """Collect the evidence and give *session* the verdicts, where a revision is named.
+def collect_evidence(
+    config: pytest.Config, settings: Settings, rule: Rule, workers: int
+) -> DuetVerdicts | Confirmation | None:
+    """Return the verdicts of a duet or, where a history says what is suspicious, its means.
 
     Args:
         config: Of this run.
-        session: Gets the verdicts or, where a history says what is suspicious, the means.
+        settings: What the user asks for.
+        rule: What makes a change a regression.
         workers: Processes of xdist that run tests side by side; 1 without it.
+
+    Returns:
+        None where no revision is named, or nothing is to be measured.
 
     Raises:
         pytest.UsageError: The evidence could not be collected.
     """
-    settings, gate = session.settings, session.gate
     ref = settings.gate.against
-    if ref is None or gate is None or gate.duet or gate.confirmation:
-        return
-    if settings.quick or settings.gate.regressions == "off":
-        return
+    if ref is None or settings.quick or settings.gate.regressions == "off":
+        return None
     if any(getattr(config.option, name, None) for name in _RUNLESS):
-        return
+        return None
     with ExitStack() as stack:
         try:
             base = find_base(config.rootpath, ref)
@@ -60,10 +63,9 @@ def open_gate(config: pytest.Config, session: PerfSession, workers: int) -> None
             commands = Commands(config, settings, base, scratch)
             if _has_history(settings, workers):
                 sides = OpenSides.of(commands, base.title, scratch)
-                gate.confirmation = Confirmation(sides, config, settings, session.budgets.rule)
                 config.add_cleanup(stack.pop_all().close)
-            else:
-                gate.duet = _compare(config, session, base, commands, scratch)
+                return Confirmation(sides, config, settings, rule)
+            return _compare(config, settings, rule, commands, scratch)
         except BrokenGateError as error:
             raise pytest.UsageError(str(error)) from error
 
@@ -77,21 +79,21 @@ def _has_history(settings: Settings, workers: int) -> bool:
 
 
 def _compare(
-    config: pytest.Config, session: PerfSession, base: Base, commands: Commands, scratch: Path
+    config: pytest.Config, settings: Settings, rule: Rule, commands: Commands, scratch: Path
 ) -> DuetVerdicts:
-    """Return the verdicts of a duet with *base*, which is checked out in *scratch*."""
-    settings = session.settings.gate
-    run = functools.partial(run_on, scratch=scratch, wants_cost=settings.max_cost is not None)
+    """Return the verdicts of a duet with the base, which is checked out in *scratch*."""
+    stated, title = settings.gate, commands.title
+    run = functools.partial(run_on, scratch=scratch, wants_cost=stated.max_cost is not None)
     sides = Sides(run(commands.base()), run(commands.head()), are_named=commands.are_named)
-    bounds = Bounds(settings.pairs, settings.max_time, settings.max_cost)
+    bounds = Bounds(stated.pairs, stated.max_time, stated.max_cost)
 
     def say(sentence: str) -> None:
-        announce(config, f"against {base.title}: {sentence}")
+        announce(config, f"against {title}: {sentence}")
 
     notes = [_SUBMODULES] if (scratch / "base" / ".gitmodules").is_file() else []
     for note in notes:
         say(note)
-    duet = Duet(sides, bounds, say, REAL_TIME.clock, session.budgets.rule)
+    duet = Duet(sides, bounds, say, REAL_TIME.clock, rule)
     found = duet.run()
-    latencies = duet.base_latencies() if session.settings.reports.wants_details else {}
-    return make_verdicts(found, base.title, [*notes, *duet.notes], latencies)
+    latencies = duet.base_latencies() if settings.reports.wants_details else {}
+    return make_verdicts(found, title, [*notes, *duet.notes], latencies)

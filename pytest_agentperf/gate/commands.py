@@ -25,6 +25,9 @@ class Commands:
         settings: Of this session.
         base: The revision.
         scratch: The folder that it is checked out in, and where other files may go.
+
+    Attributes:
+        title: What messages call the revision.
     """
 
     def __init__(
@@ -32,7 +35,7 @@ class Commands:
     ) -> None:
         self._config, self._settings = config, settings
         self._scratch, self._top, self._place = scratch, base.top, scratch / "base"
-        self._title = base.title
+        self.title = base.title
         self._folder = config.invocation_params.dir.resolve()
         is_named = config.args_source is pytest.Config.ArgsSource.ARGS
         self._named = tuple(config.args) if is_named else ()
@@ -84,7 +87,7 @@ class Commands:
         told = os.environ.get("PYTHONPATH", "").split(os.pathsep) if python else sys.path
         code = (str(self._moved(path)) for path in self._code_folders(told))
         return Command(
-            f"base {self._title}",
+            f"base {self.title}",
             (*_python(python or sys.executable), *moved, *self._overrides("base", root)),
             folder if folder.is_dir() else root,
             _environment(code, without=self._top),

@@ -26,7 +26,11 @@ def upper_tail(t: float, df: float) -> float:
         return math.erfc(t / math.sqrt(2)) / 2
     if math.isinf(t):
         return 0.0 if t > 0 else 1.0
-    beyond = incomplete_beta(df / 2, 0.5, df / (df + t * t)) / 2
+    share = t * t / (df + t * t)
+    if share < 3 / (df + 5):  # in the middle, where 1 - share would lose what t adds
+        beyond = (1 - incomplete_beta(0.5, df / 2, share)) / 2
+    else:
+        beyond = incomplete_beta(df / 2, 0.5, df / (df + t * t)) / 2
     return beyond if t >= 0 else 1 - beyond
 
 

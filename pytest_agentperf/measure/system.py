@@ -12,7 +12,10 @@ from pytest_agentperf.measure.concurrency.loop.watchthread import WatchThread, w
 from pytest_agentperf.measure.memory.pauses import PauseWatch
 from pytest_agentperf.measure.memory.process import find_resident_bytes
 
-__all__ = ["Source", "SystemWatch", "system_sources"]
+__all__ = ["OF_MACHINE", "Source", "SystemWatch", "system_sources"]
+
+OF_MACHINE: Final = ("network received", "network sent", "load average")
+"""The levels that are those of the machine, whichever process reads them."""
 
 _INTERVAL: Final = 0.25
 _SHARE: Final = 0.005  # of a core, that readings may take
@@ -25,7 +28,7 @@ class Source(NamedTuple):
 
     Attributes:
         names: Of the levels.
-        unit: Of what a curve shows: `B`, `B/s`, `share` of a core or of the time, or none.
+        unit: Of what a curve shows: `B`, `B/s`, `%` (1 is a core, or all of the time), or none.
         read: Returns the levels, in the order of their names.
         is_counter: Whether they only grow, so that their change in a second is shown.
     """
@@ -131,7 +134,7 @@ def system_sources(loop: asyncio.AbstractEventLoop | None, pauses: PauseWatch) -
 
     process = psutil.Process()
     read_rss, files = find_resident_bytes(), "num_fds" if os.name == "posix" else "num_handles"
-    yield Source(("cpu",), "share", lambda: (time.process_time(),), is_counter=True)
+    yield Source(("cpu",), "%", lambda: (time.process_time(),), is_counter=True)
     if read_rss is not None:
         yield Source(("rss",), "B", lambda: (read_rss(),))
     yield Source(("threads",), "", lambda: (process.num_threads(),))
@@ -143,7 +146,7 @@ def system_sources(loop: asyncio.AbstractEventLoop | None, pauses: PauseWatch) -
         yield Source(disk, "B/s", lambda: _disk(process.io_counters()), is_counter=True)
     if hasattr(os, "getloadavg"):
         yield Source(("load average",), "", lambda: os.getloadavg()[:1])
-    yield Source(("gc pauses",), "share", lambda: _paused(pauses), is_counter=True)
+    yield Source(("gc pauses",), "%", lambda: _paused(pauses), is_counter=True)
     if loop is not None:
         yield Source(("tasks",), "", lambda: (len(asyncio.all_tasks(loop)),))
 

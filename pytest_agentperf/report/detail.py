@@ -8,13 +8,9 @@ from typing import Any, Final, TypeVar
 from pytest_agentperf.core.detail import Detail, LoopBlock, PathStep, Trace, TraceSpan
 from pytest_agentperf.core.errors import FileFormatError
 
-__all__ = ["DETAIL_KINDS", "detail_from_builtin"]
+__all__ = ["detail_from_builtin"]
 
 _T = TypeVar("_T", Detail, LoopBlock, PathStep, Trace, TraceSpan)
-
-
-DETAIL_KINDS: Final = (Detail, LoopBlock, PathStep, Trace, TraceSpan)
-"""The classes of which details are made."""
 
 
 def detail_from_builtin(content: object) -> Detail:

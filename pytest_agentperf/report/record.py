@@ -6,21 +6,22 @@ the session of xdist (execnet refuses it).
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from types import NoneType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pytest_agentperf.core.detail import Detail
 from pytest_agentperf.core.errors import EmptySampleError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import QUANTITIES, find_metric
-from pytest_agentperf.judge.comparison import Comparison
-from pytest_agentperf.judge.runs import Run
-from pytest_agentperf.judge.storedrun import run_from_builtin
 from pytest_agentperf.judge.verdict import Verdict
-from pytest_agentperf.report.detail import DETAIL_KINDS, detail_from_builtin
 from pytest_agentperf.report.escape import valid_text
 from pytest_agentperf.report.fields import read_fields
+
+if TYPE_CHECKING:
+    from pytest_agentperf.core.detail import Detail
+    from pytest_agentperf.judge.comparison import Comparison
+    from pytest_agentperf.judge.runs import Run
 
 __all__ = [
     "UNSEEN",
@@ -111,7 +112,7 @@ class Gated:
         broken: Why it could say nothing although it should have; empty where it could.
     """
 
-    runs: Mapping[str, Run] = field(default_factory=dict)
+    runs: "Mapping[str, Run]" = field(default_factory=dict)
     comparisons: Sequence[ComparisonRecord] = ()
     broken: str = ""
 
@@ -165,7 +166,7 @@ class MeasurementRecord:
     monitors: Sequence[str] = field(default_factory=list)
     curves: Mapping[str, CurveRecord] = field(default_factory=dict)
     profiles: Mapping[str, str] = field(default_factory=dict)
-    detail: Detail | None = None
+    detail: "Detail | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,7 @@ class PerfRecord:
     verdicts: Sequence[VerdictRecord]
     not_applicable: int
     attempt: int = 1
-    runs: Mapping[str, Run] = field(default_factory=dict)
+    runs: "Mapping[str, Run]" = field(default_factory=dict)
     comparisons: Sequence[ComparisonRecord] = field(default_factory=list)
 
     def to_builtin(self) -> dict[str, Any]:
@@ -208,7 +209,7 @@ class PerfRecord:
             verdicts=[VerdictRecord(**read_fields(VerdictRecord, one)) for one in top["verdicts"]],
             not_applicable=top["not_applicable"],
             attempt=top["attempt"],
-            runs={name: run_from_builtin(run) for name, run in top["runs"].items()},
+            runs=_read_runs(top["runs"]),
             comparisons=[
                 ComparisonRecord(**read_fields(ComparisonRecord, one)) for one in top["comparisons"]
             ],
@@ -220,8 +221,26 @@ def _read_measurement(content: object) -> MeasurementRecord:
     curves = {
         name: CurveRecord(**read_fields(CurveRecord, each)) for name, each in one["curves"].items()
     }
-    detail = None if one["detail"] is None else detail_from_builtin(one["detail"])
-    return MeasurementRecord(**{**one, "curves": curves, "detail": detail})
+    return MeasurementRecord(**{**one, "curves": curves, "detail": _read_detail(one["detail"])})
+
+
+# What only reports and the gate keep is imported where there is some of it.
+
+
+def _read_detail(content: object) -> "Detail | None":
+    if content is None:
+        return None
+    from pytest_agentperf.report.detail import detail_from_builtin
+
+    return detail_from_builtin(content)
+
+
+def _read_runs(contents: Mapping[str, Any]) -> "dict[str, Run]":
+    if not contents:
+        return {}
+    from pytest_agentperf.judge.storedrun import run_from_builtin
+
+    return {name: run_from_builtin(run) for name, run in contents.items()}
 
 
 def make_record(
@@ -258,7 +277,7 @@ def make_record(
     )
 
 
-def record_comparison(comparison: Comparison, against: str) -> ComparisonRecord:
+def record_comparison(comparison: "Comparison", against: str) -> ComparisonRecord:
     """Return the record of *comparison* with *against*."""
     name, outcome, sentence = comparison.name, comparison.outcome.value, comparison.sentence
     latency = comparison.latency
@@ -316,33 +335,28 @@ def _metrics(measurement: Measurement) -> list[tuple[str, float]]:
 
 
 def _builtin_fields(record: Any) -> dict[str, Any]:
-    return {name: _builtin(getattr(record, name)) for name in _NAMES[type(record)]}
+    return {name: _builtin(getattr(record, name)) for name in _names(record.__class__)}
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    """Return the names of the fields of the dataclass *kind*."""
+    return tuple(field.name for field in fields(kind))
+
+
+_BUILTIN: Final = frozenset({float, int, bool, NoneType})
 
 
 def _builtin(value: Any) -> Any:
     """Return *value* with exactly builtin types and encodable text all the way down."""
-    if type(value) in {float, int, bool, NoneType}:
+    if type(value) in _BUILTIN:
         return value
-    if isinstance(value, Mapping):
-        return {valid_text(str(key)): _builtin(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_builtin(inner) for inner in value]
     if isinstance(value, str):
         return valid_text(str(value))
-    if type(value) in _NAMES:
+    if isinstance(value, list | tuple):
+        return [_builtin(inner) for inner in value]
+    if is_dataclass(value):
         return _builtin_fields(value)
+    if isinstance(value, Mapping):
+        return {valid_text(str(key)): _builtin(inner) for key, inner in value.items()}
     return int(value) if isinstance(value, int) else float(value)
-
-
-_NAMES: Final[Mapping[type, tuple[str, ...]]] = {
-    kind: tuple(field.name for field in fields(kind))
-    for kind in (
-        ComparisonRecord,
-        CurveRecord,
-        MeasurementRecord,
-        PerfRecord,
-        Run,
-        VerdictRecord,
-        *DETAIL_KINDS,
-    )
-}

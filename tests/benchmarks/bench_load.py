@@ -24,9 +24,9 @@ from pytest_agentperf.measure.load.scenario import Scenario
 
 Record: TypeAlias = Callable[[str, str, float], None]
 
-REPEATS = 9
+REPEATS = 15
 USERS = 50
-SECONDS = 0.4
+SECONDS = 0.25
 RATE = 15_000
 CALLS = 10_000_000
 SERVER = str(Path(__file__).parents[2] / "examples" / "load_service.py")

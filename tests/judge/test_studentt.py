@@ -84,6 +84,13 @@ def test_upper_tail_knows_the_ends(t: float, expected: float) -> None:
     assert upper_tail(t, 4) == expected
 
 
+@pytest.mark.parametrize("df", [1, 5, 3277, 1e6])
+def test_upper_tail_is_exact_beside_the_middle(df: float) -> None:
+    t = 1e-6  # so near to 0 that the density is that of 0, to a part in 1e12
+    density = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(df * math.pi)
+    assert 0.5 - upper_tail(t, df) == pytest.approx(t * density, rel=1e-8)
+
+
 @given(st.floats(-30, 30), FREEDOMS, LEVELS)
 def test_both_agree_with_scipy(t: float, df: float, level: float) -> None:
     stats = pytest.importorskip("scipy.stats")

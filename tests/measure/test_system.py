@@ -45,7 +45,7 @@ def test_counters_are_shown_by_their_change_in_a_second(clock: FakeClock) -> Non
 
 
 def test_counters_without_time_between_their_readings_show_nothing(clock: FakeClock) -> None:
-    with watch(clock, Source(("cpu",), "share", counting(0, 1), is_counter=True)) as watched:
+    with watch(clock, Source(("cpu",), "%", counting(0, 1), is_counter=True)) as watched:
         pass
     assert watched.curves == {}
 

@@ -204,6 +204,14 @@ def test_part_is_on_the_page(part: str) -> None:
     assert part in PAGE
 
 
+def test_finding_that_a_verdict_tells_is_not_told_again() -> None:
+    record = measured("a", "failed", "p95 was 2 s: search ran in turn (20 calls)")
+    found = replace(record.measurements[0], findings=["search ran in turn", "another"])
+    page = html_page(Run([replace(record, measurements=[found])]))
+    assert "<li>another</li>" in page
+    assert "<li>search ran in turn</li>" not in page
+
+
 def test_percentiles_are_drawn_where_nothing_else_is_known() -> None:
     numbers = {"latency_min": 0.1, "latency_p50": 0.2, "latency_p95": 0.4, "latency_max": 0.5}
     found = replace(measured("a").measurements[0], metrics=numbers)

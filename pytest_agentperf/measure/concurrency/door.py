@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, overload
 
-from pytest_agentperf.core.detail import Detail
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.measurement import Measurement, check_label
 from pytest_agentperf.core.units import Unit, parse_quantity
@@ -14,6 +13,7 @@ from pytest_agentperf.measure.concurrency.watch import Watch
 from pytest_agentperf.measure.timings import name_of
 
 if TYPE_CHECKING:
+    from pytest_agentperf.core.detail import Detail
     from pytest_agentperf.measure.concurrency.scaling import Scaling, ScalingRun
 
 __all__ = ["PerfConcurrency", "Watching"]
@@ -48,7 +48,7 @@ class Watching:
 
     def details(
         self, calls: Mapping[str | None, Sequence[tuple[float, float]]]
-    ) -> Iterator[tuple[str | None, Detail]]:
+    ) -> "Iterator[tuple[str | None, Detail]]":
         """Yield what a report draws of them, by label.
 
         Args:

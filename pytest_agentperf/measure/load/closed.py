@@ -11,9 +11,11 @@ from pytest_agentperf.measure.load.running import RunningLoad, current_task
 
 __all__ = ["ClosedLoad"]
 
-# After which a user lets others go on, whatever the calls do: calls, and seconds.
-_CHUNK: Final = 500
-_SPELL: Final = 0.02
+# A user lets others go on after so many calls, and so early that all had a turn after so many
+# seconds, even where no call ever waits.
+_CHUNK: Final = 2000
+_ROUND: Final = 2.0
+_SPELL: Final = 0.1
 
 
 class ClosedLoad:
@@ -34,6 +36,7 @@ class ClosedLoad:
     ) -> None:
         self._run = run
         self._on_start, self._on_stop = on_start, on_stop
+        self._spell = min(_ROUND / max(len(run.plan.users), 1), _SPELL)
         self._thoughts = run.plan.thoughts() if run.plan.think_time[1] else None
         self._is_simple = run.mix.is_constant and not self._thoughts and not run.plan.goodput
 
@@ -106,7 +109,10 @@ class ClosedLoad:
         call = functools.partial(callee.func, *args) if args else callee.func
         task, started, is_left = current_task(), clock(), False
         window = run.window(started)
-        cell, until = run.tally.cell(0, window), min(run.window_end(window), end, started + _SPELL)
+        cell, until = (
+            run.tally.cell(0, window),
+            min(run.window_end(window), end, started + self._spell),
+        )
         append, kind = cell.latency.append, callee.plain
         has_deadline, late = deadlines.is_set, deadlines.late
         run.enter()

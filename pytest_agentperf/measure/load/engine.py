@@ -139,10 +139,8 @@ class Engine:
                 await asyncio.sleep(0)
 
     def _is_hopeless(self) -> bool:
-        cells = self.tally.cells.values()
-        return not any(cell.latency.count for cell in cells) and (
-            sum(cell.failed.count for cell in cells) >= HOPELESS
-        )
+        calls, failed = self.tally.made()
+        return calls == failed >= HOPELESS
 
     async def _end(self, run: RunningLoad) -> None:
         """Wait for what was cancelled; cut off what goes on all the same."""

@@ -21,7 +21,7 @@ from pytest_agentperf.measure.load.shape import Shape
 from pytest_agentperf.measure.load.stages import Stage
 from pytest_agentperf.measure.load.together import Together
 from pytest_agentperf.measure.load.workers import Workers
-from pytest_agentperf.measure.system import SystemWatch
+from pytest_agentperf.measure.system import OF_MACHINE, SystemWatch
 from pytest_agentperf.measure.trial import close_coroutine
 
 if TYPE_CHECKING:
@@ -150,9 +150,13 @@ class MadeLoad:
 
     def _system_curves(self) -> "Mapping[str, Curve]":
         """Return what the processes did that made the calls."""
-        if self._together is not None:
-            return self._together.curves
-        return self._watch.curves if self._watch else {}
+        here = self._watch.curves if self._watch else {}
+        if self._together is None:
+            return here
+        return {
+            **self._together.curves,
+            **{name: here[name] for name in OF_MACHINE if name in here},
+        }
 
     def failure(self) -> str:
         """Return the sentence of what fails the test without a budget, or an empty text."""
@@ -160,13 +164,14 @@ class MadeLoad:
             return ""
         if self._guard is not None and self._guard.has_ended:
             return f"perf_load({self.subject}) was ended early: {self._missed(self._guard)}"
-        result = self._result(self._engine)
-        if result.calls and result.failed.count == result.calls:
-            return (
-                f"perf_load({self.subject}): each of its {result.calls} calls failed, the first"
-                f" with {result.first_error or 'no end'}"
-            )
-        return ""
+        tally = self._engine.tally
+        calls, failed = tally.made()  # those of the warmup too: it may have ended there
+        if not calls or failed < calls:
+            return ""
+        return (
+            f"perf_load({self.subject}): each of its {calls} calls failed, the first with"
+            f" {tally.first_error or 'no end'}"
+        )
 
     def _missed(self, guard: Guard) -> str:
         after = format_quantity(guard.missed_after, Unit.SECONDS)

@@ -13,6 +13,8 @@ __all__ = ["TIMES", "measurements_of"]
 TIMES: Final = ("latency", "ttft", "itl", "throughput", "goodput")
 """The quantities that are doubtful where the generator itself was late."""
 
+_PERCENTILES: Final = (50, 95, 99)
+
 
 def measurements_of(
     result: LoadResult, label: str | None, each: str | None = None
@@ -71,13 +73,23 @@ def _values(part: LoadPart) -> Mapping[str, float]:
 
 def _curves(result: LoadResult) -> Mapping[str, Curve]:
     """Return how the load went over its windows."""
-    rates = tuple(Point(part.end, part.throughput) for part in result.windows)
-    tails = tuple(
-        Point(part.end, part.latency.percentile(95))
-        for part in result.windows
-        if part.latency.count
-    )
-    return {
-        "throughput": Curve("seconds", "/s", rates),
-        "p95 latency": Curve("seconds", "s", tails),
+    ended = [part for part in result.windows if part.latency.count]
+    tails = {
+        f"p{p} latency": [Point(part.end, part.latency.percentile(p)) for part in ended]
+        for p in _PERCENTILES
     }
+    called = [part for part in result.windows if part.calls]
+    rates = [Point(part.end, part.throughput) for part in result.windows]
+    # By Little's law, of the calls that were due in each window.
+    busy = [Point(part.end, _seconds_in_calls(part) / part.seconds) for part in result.windows]
+    failed = [Point(part.end, part.error_rate) for part in called]
+    return {
+        "throughput": Curve("seconds", "/s", tuple(rates)),
+        **{name: Curve("seconds", "s", tuple(points)) for name, points in tails.items()},
+        "in flight": Curve("seconds", "", tuple(busy)),
+        "error rate": Curve("seconds", "share", tuple(failed)),
+    }
+
+
+def _seconds_in_calls(part: LoadPart) -> float:
+    return part.latency.sum + part.failed.sum

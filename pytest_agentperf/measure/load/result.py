@@ -199,7 +199,8 @@ class LoadResult:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences that whoever reads its numbers must know."""
-        return tuple(notes_of(self))
+        doubts = (self.doubt,) if self.doubt else ()
+        return (*notes_of(self.plan, self.tally, self.whole.cell), *doubts)
 
     @property
     def first_error(self) -> str:

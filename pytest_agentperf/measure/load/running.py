@@ -62,7 +62,7 @@ class RunningLoad:
         self.begin = clock()
         self.end = self.begin + plan.seconds
         limit = plan.calls
-        self.turns: Iterator[int] = itertools.count() if limit is None else iter(range(limit))
+        self.turns: Iterator[int] = itertools.repeat(0) if limit is None else iter(range(limit))
         self.in_flight = 0
         self.is_over = self.is_early = False
         self._timeline = Timeline.of(plan)

@@ -122,6 +122,11 @@ class LoadTally:
                 total.merge(cell)
         return total
 
+    def made(self) -> tuple[int, int]:
+        """Return how many calls ended, those of the warmup too, and how many of them failed."""
+        cells = self.cells.values()
+        return sum(cell.calls for cell in cells), sum(cell.failed.count for cell in cells)
+
     def merge(self, other: "LoadTally") -> None:
         """Record what *other*, another share of the same load, has recorded."""
         for key, cell in other.cells.items():

@@ -9,6 +9,7 @@ from pytest_agentperf.measure.load.plan import LoadPlan
 __all__ = ["Timeline"]
 
 _WINDOWS: Final = 60
+_MOST_WINDOWS: Final = 500  # where the requests may be made long before the time is over
 _SHORTEST: Final = 0.1
 
 
@@ -30,7 +31,8 @@ class Timeline:
     def of(cls, plan: LoadPlan) -> "Timeline":
         """Return the timeline of *plan*: about 60 windows."""
         segments, total = plan.shape.segments, plan.seconds
-        width = max(total / _WINDOWS, _SHORTEST)
+        windows = _WINDOWS if plan.requests is None else _MOST_WINDOWS
+        width = max(total / windows, _SHORTEST)
         marks = {segment.end for segment in segments} | {plan.warmup}
         marks |= {width * number for number in range(1, int(total / width) + 1)}
         # A mark that rounding has put beside another would make a window of no length.

@@ -18,7 +18,8 @@ from pytest_agentperf.measure.system import SystemWatch
 __all__ = ["Together", "most_shares"]
 
 
-_SHOWN_WORKERS: Final = 8  # whose curves are kept
+_SHOWN_WORKERS: Final = 8
+_SHOWN_CURVES: Final = ("cpu", "rss")  # a page has room for some
 
 
 class ShareTally(NamedTuple):
@@ -124,8 +125,8 @@ class Together:
         for number, share in enumerate(result.results, 1):
             self.tally.merge(share.tally)
             if number <= _SHOWN_WORKERS:
-                named = {f"{name} (worker {number})": it for name, it in share.curves.items()}
-                self.curves.update(named)
+                shown = {name: share.curves[name] for name in _SHOWN_CURVES if name in share.curves}
+                self.curves |= {f"{name} (worker {number})": it for name, it in shown.items()}
         self.tally.lost, self.tally.notes = result.lost, result.notes
 
 

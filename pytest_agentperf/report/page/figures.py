@@ -41,10 +41,10 @@ def figures(row: Row) -> Iterator[str]:
     for name, title in _TIMES.items():
         yield from _distribution(name, title, measurement, detail, row.verdicts)
     yield from _per_call(measurement, detail)
-    yield from level_figures(measurement.curves)
     longest = max((trace.seconds for trace in detail.traces), default=0.0)
     for trace in detail.traces:
         yield _trace(trace, longest)
+    yield from level_figures(measurement.curves)
     if detail.lookups:
         yield _lookups(detail.lookups)
     if detail.blocks:

@@ -82,6 +82,20 @@ def test_budget_that_is_missed_before_it_is_armed_is_none(load: Loads) -> None:
     assert len(loads.measurements()[0].notes) == 1
 
 
+@pytest.mark.parametrize("warmup", [0, 10])
+def test_load_of_which_every_call_failed_fails_its_test(load: Loads, warmup: float) -> None:
+    async def ask() -> None:
+        await asyncio.sleep(0.01)
+        raise ConnectionError("refused")
+
+    loads = loading(load)
+    made(load, loads, ask, users=5, duration=60, warmup=warmup)
+    (failure,) = loads.failures()
+    assert failure.startswith("perf_load(ask): each of its ")
+    assert failure.endswith("calls failed, the first with ConnectionError: refused")
+    assert load.clock() - 1000 < 2
+
+
 def test_load_shows_how_far_it_has_come(load: Loads) -> None:
     seen: list[Any] = []
     made(load, loading(load, view=lambda: nullcontext(seen.append)), tenth, users=5, duration=3)

@@ -72,6 +72,11 @@ def test_curves_show_how_a_load_went(load: Loads) -> None:
     assert len(rates.points) == 60
     assert rates.points[-1].at == pytest.approx(6.0, abs=0.1)
     assert all(point.value == pytest.approx(0.1, rel=1e-2) for point in tails.points)
+    assert found.curves["p50 latency"] == found.curves["p99 latency"]
+    busy, failed = found.curves["in flight"], found.curves["error rate"]
+    # Windows last as long as calls and hold one each, give or take one at an edge.
+    assert sum(point.value for point in busy.points) / 60 == pytest.approx(1.0, rel=0.05)
+    assert {point.value for point in failed.points} == {0.0}
 
 
 def test_times_are_in_doubt_where_the_generator_was_late(load: Loads) -> None:

@@ -74,9 +74,20 @@ def test_service_of_a_closed_load_is_its_latency(load: Loads) -> None:
 
 
 def test_windows_that_a_load_did_not_reach_are_left_out(load: Loads) -> None:
-    result = load(tenth, users=1, requests=5, duration=60)
+    result = load(tenth, users=1, requests=5, duration=600)
     assert len(result.windows) == 1
     assert result.windows[0].throughput == pytest.approx(10, rel=1e-3)
+
+
+def test_load_of_requests_has_windows_although_nobody_knows_how_long_it_takes(load: Loads) -> None:
+    result = load(tenth, users=1, requests=55)
+    assert [window.calls for window in result.windows] == [12, 12, 12, 12, 7]  # of 1.2 s
+
+
+def test_requests_that_could_not_be_made_are_noted(load: Loads) -> None:
+    missed = load(tenth, rate=10, requests=25, duration=2)
+    assert missed.notes == ("20 of requests=25 were made within 2 s; state a longer duration",)
+    assert load(tenth, rate=10, requests=20, duration=2).notes == ()
 
 
 def test_numbers_of_no_call_are_errors(load: Loads) -> None:

@@ -56,6 +56,8 @@ AGENT = """
     def test_agent(perf_timer):
         perf_timer(Agent().ask, "What is the capital of France?")
 """
+# It ends with this process, however that ends.
+BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 OPTIONS = ("-ppytest_agentperf.plugin", "-q")
 SLOWER = 1.1
 PEER = 1.05
@@ -68,7 +70,7 @@ def loaded(*, is_loaded: bool) -> Iterator[None]:
     if not is_loaded:
         yield
         return
-    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+    with subprocess.Popen([sys.executable, "-c", BUSY]) as process:
         try:
             yield
         finally:

@@ -27,7 +27,7 @@ Record: TypeAlias = Callable[[str, str, float], None]
 REPEATS = 15
 USERS = 50
 SECONDS = 0.25
-RATE = 15_000
+RATE = 20_000
 CALLS = 10_000_000
 SERVER = str(Path(__file__).parents[2] / "examples" / "load_service.py")
 spent = time.process_time  # all is computation; other programs must not count
@@ -88,7 +88,8 @@ async def bench_closed_loop(record_ratio: Record, repeat: int) -> None:
 @pytest.mark.parametrize("repeat", range(REPEATS))
 async def bench_open_loop(record_ratio: Record, repeat: int) -> None:
     result = await load(turn, rate=RATE, duration=1)
-    record_ratio(f"starts/s of an open load of {RATE}/s", f"{RATE}", result.calls / result.seconds)
+    what = f"starts/s of an open load of {RATE}/s"
+    record_ratio(what, ">= 15000", result.calls / result.seconds)
     delay = result.dispatch_delay
     record_ratio("its send lag in ms, p50", "shown", 1e3 * delay.p50)
     record_ratio("its send lag in ms, p99", "<= 15", 1e3 * delay.p99)

@@ -1,16 +1,22 @@
 """Details in records, read back strictly."""
 
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pytest_agentperf.core.detail import Detail, LoopBlock, PathStep, Trace, TraceSpan
 from pytest_agentperf.core.errors import FileFormatError
+from pytest_agentperf.core.jsonfile import is_number
+from pytest_agentperf.report.fields import (
+    is_count,
+    is_list,
+    is_list_of_texts,
+    is_mapping,
+    is_optional,
+    is_text,
+    read_fields,
+)
 
 __all__ = ["detail_from_builtin"]
-
-_T = TypeVar("_T", Detail, LoopBlock, PathStep, Trace, TraceSpan)
 
 
 def detail_from_builtin(content: object) -> Detail:
@@ -47,69 +53,32 @@ def _read_block(content: object) -> LoopBlock:
     return LoopBlock(**{**told, "stack": tuple(told["stack"])})
 
 
-def _is_number(value: object) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    return abs(value) <= sys.float_info.max  # an integer may be too large for a float
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
-
-
-def _are_texts(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _are_samples(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(values, list) and all(map(_is_number, values)) for values in value.values()
-    )
-
-
+_SAMPLES: Final = is_mapping(
+    lambda values: isinstance(values, list) and all(map(is_number, values))
+)
 _CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
-    "quantiles": _are_samples,
-    "baseline": _are_samples,
-    "traces": _is_list,
-    "blocks": _is_list,
-    "lookups": lambda value: _is_text(value) and set(str(value)) <= set("HM…"),
-    "title": _is_text,
-    "seconds": _is_number,
-    "spans": _is_list,
-    "path": _is_list,
-    "omitted": _is_count,
-    "name": _is_text,
-    "start": _is_number,
-    "end": _is_number,
-    "depth": _is_count,
-    "where": _is_text,
-    "error": _is_text,
-    "span": lambda value: value is None or _is_count(value),
-    "cause": _is_text,
-    "sentence": _is_text,
-    "stack": _are_texts,
+    "quantiles": _SAMPLES,
+    "baseline": _SAMPLES,
+    "traces": is_list,
+    "blocks": is_list,
+    "lookups": lambda value: is_text(value) and set(str(value)) <= set("HM…"),
+    "title": is_text,
+    "seconds": is_number,
+    "spans": is_list,
+    "path": is_list,
+    "omitted": is_count,
+    "name": is_text,
+    "start": is_number,
+    "end": is_number,
+    "depth": is_count,
+    "where": is_text,
+    "error": is_text,
+    "span": is_optional(is_count),
+    "cause": is_text,
+    "sentence": is_text,
+    "stack": is_list_of_texts,
 }
 
 
-def _read(kind: type[_T], content: object) -> dict[str, Any]:
-    """Return the fields of *kind* in *content*, each of which must be of its type."""
-    names = [field.name for field in fields(kind)]
-    if not isinstance(content, dict):
-        raise FileFormatError(
-            f"a {kind.__name__} is {content!r:.60}; expected an object with {', '.join(names)}"
-        )
-    for name in names:
-        if name not in content or not _CHECKS[name](content[name]):
-            found = f"{content[name]!r:.60}" if name in content else "nothing"
-            raise FileFormatError(
-                f"field {name!r} of a {kind.__name__} is {found}; it was not written by this plugin"
-            )
-    return {name: content[name] for name in names}
+def _read(kind: type, content: object) -> dict[str, Any]:
+    return read_fields(kind, content, _CHECKS, kind.__name__)

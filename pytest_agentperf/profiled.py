@@ -6,7 +6,6 @@ PYTEST_DONT_REWRITE
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -80,7 +79,7 @@ class Profiles:
 def _without_profiles(measurement: Measurement) -> Measurement:
     for path in measurement.profiles.values():
         Path(path).unlink(missing_ok=True)
-    return replace(measurement, profiles={})
+    return measurement._replace(profiles={})
 
 
 def _file_name(name: str) -> str:

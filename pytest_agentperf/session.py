@@ -6,7 +6,6 @@ PYTEST_DONT_REWRITE
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -188,7 +187,7 @@ class PerfSession:
             if measurement.calls > measurement.errors or not _is_skip(raised)
         ]
         if self._conditions:
-            measurements = [replace(each, conditions=self._conditions) for each in measurements]
+            measurements = [each._replace(conditions=self._conditions) for each in measurements]
         if running.side is not None:
             running.side.take(running.item, measurements)
         nodeid = running.item.nodeid

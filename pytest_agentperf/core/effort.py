@@ -1,8 +1,7 @@
 """Effort: how often a call is made to measure it, and what bounds that."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pytest_agentperf.core.errors import BudgetError, UnknownNameError
 from pytest_agentperf.core.units import Unit, parse_quantity
@@ -10,8 +9,7 @@ from pytest_agentperf.core.units import Unit, parse_quantity
 __all__ = ["Effort", "parse_effort"]
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
+class Effort(NamedTuple):
     """What the user states; None is left to the budgets.
 
     Attributes:
@@ -35,10 +33,10 @@ class Effort:
     def updated(self, later: "Effort") -> "Effort":
         """Return this effort with whatever *later* states in its place."""
         stated = {name: value for name in _NAMES if (value := getattr(later, name)) is not None}
-        return replace(self, **stated)
+        return self._replace(**stated)
 
 
-_NAMES: Final = tuple(field.name for field in fields(Effort))
+_NAMES: Final = Effort._fields
 _UNITS: Final = {"max_time": Unit.SECONDS, "max_tokens": Unit.COUNT, "max_cost": Unit.DOLLARS}
 
 

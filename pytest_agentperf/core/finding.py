@@ -1,7 +1,7 @@
 """Findings: what a recorder noticed about the code under test, with the place that causes it."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 __all__ = ["CAUSES", "Finding", "Place"]
 
@@ -17,8 +17,7 @@ CAUSES: Final = frozenset(
 """What a finding can be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A line of source.
 
     Attributes:

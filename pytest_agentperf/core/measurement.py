@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_agentperf.core.errors import EmptySampleError, UsageError
 from pytest_agentperf.core.finding import Finding
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Measurement", "check_label", "join"]
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(NamedTuple):
     """What was recorded of one thing, without an opinion on it.
 
     Attributes:
@@ -52,18 +50,18 @@ class Measurement:
     errors: int
     samples: Mapping[str, Sample]
     values: Mapping[str, float]
-    unknown: Mapping[str, str] = field(default_factory=dict)
-    doubts: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = {}
+    doubts: Mapping[str, str] = {}
     looks: int = 0
     planned_looks: int = 1
     bound: str = ""
     conditions: str = ""
     notes: tuple[str, ...] = ()
-    causes: Mapping[str, str] = field(default_factory=dict)
+    causes: Mapping[str, str] = {}
     findings: tuple[Finding, ...] = ()
     monitors: tuple[str, ...] = ()
-    curves: Mapping[str, Curve] = field(default_factory=dict)
-    profiles: Mapping[str, str] = field(default_factory=dict)
+    curves: Mapping[str, Curve] = {}
+    profiles: Mapping[str, str] = {}
     detail: "Detail | None" = None
 
     def has(self, metric: Metric) -> bool:
@@ -125,8 +123,7 @@ def _joined(first: Measurement, second: Measurement) -> Measurement:
     }
     causes = {name: text for name, text in second.causes.items() if name in worse}
     kept = {name: text for name, text in first.causes.items() if name not in worse}
-    return replace(
-        first,
+    return first._replace(
         samples={**second.samples, **first.samples},
         values={**first.values, **worse},
         unknown={**second.unknown, **first.unknown},

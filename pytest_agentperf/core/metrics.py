@@ -12,9 +12,8 @@ import functools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from pytest_agentperf.core.errors import BudgetError, UnknownNameError
 from pytest_agentperf.core.units import Unit
@@ -48,8 +47,7 @@ class Statistic(enum.Enum):
     STDDEV = "stddev"
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(NamedTuple):
     """What one recorder measures: an entry of the table.
 
     Attributes:
@@ -72,8 +70,7 @@ class Quantity:
     title: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """A quantity and the statistic that a limit is put on.
 
     Attributes:

@@ -1,6 +1,5 @@
 """Series: how a level went over the calls of a test, in few points that keep its extremes."""
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 __all__ = ["Curve", "Point", "Series"]
@@ -17,8 +16,7 @@ class Point(NamedTuple):
     value: float
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(NamedTuple):
     """How a level went.
 
     Attributes:

@@ -1,7 +1,7 @@
 """Tokens that one call used, and what they cost."""
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 __all__ = ["Price", "Usage"]
 
@@ -49,8 +49,7 @@ def _sum(one: Known, other: Known) -> Known:
     return None if one is None or other is None else one + other
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(NamedTuple):
     """What a model charges, in dollars for a million tokens.
 
     Attributes:

@@ -5,8 +5,7 @@
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_agentperf.core.finding import Finding
 
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Acceptance", "Acceptances"]
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(NamedTuple):
     """One accepted kind of finding.
 
     Attributes:

@@ -1,7 +1,7 @@
 """The budget file as it was read: layers of limits out, the later winning."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pytest_agentperf.core.usage import Price
 from pytest_agentperf.judge.acceptance import Acceptance
@@ -86,7 +86,7 @@ class BudgetFile:
         if environment is not None:
             tables = self.environments[environment]
             layers = (*tables.layers(nodeid, has_marker), *tables.exact_layers(nodeid))
-            yield from (replace(layer, is_over_all=True) for layer in layers)
+            yield from (layer._replace(is_over_all=True) for layer in layers)
 
     def patterns(self, environment: str | None) -> list[NodePattern]:
         """Return the patterns that are meant to match a test in *environment*."""

@@ -1,8 +1,7 @@
 """Limits: what a user states about a metric, and which of several statements holds."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from pytest_agentperf.core.effort import Effort
 from pytest_agentperf.core.errors import BudgetError
@@ -14,8 +13,7 @@ __all__ = ["Layer", "Limit", "ResolvedLimits", "merge_layers", "parse_limit"]
 _OFF: Final = "off"
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """A limit on one metric.
 
     Attributes:
@@ -35,16 +33,14 @@ class Limit:
 
     def scaled(self, factor: float) -> "Limit":
         """Return this limit times *factor*."""
-        return replace(
-            self,
+        return self._replace(
             fail=None if self.fail is None else self.fail * factor,
             warn=None if self.warn is None else self.warn * factor,
             source=f"{self.source} × {factor:g}",
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """Statements of one place in the file, or of one marker.
 
     Attributes:
@@ -56,15 +52,14 @@ class Layer:
             those of an environment or of the command line do.
     """
 
-    limits: Mapping[str, Limit | None] = field(default_factory=dict)
+    limits: Mapping[str, Limit | None] = {}
     label: str | None = None
     effort: Effort = Effort()
-    scale: Mapping[str, float] = field(default_factory=dict)
+    scale: Mapping[str, float] = {}
     is_over_all: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedLimits:
+class ResolvedLimits(NamedTuple):
     """What holds for one test after all layers are merged.
 
     Attributes:
@@ -98,7 +93,7 @@ class ResolvedLimits:
             label: {name: limit for name, limit in limits.items() if limit is None or wanted(limit)}
             for label, limits in self.limits.items()
         }
-        return replace(self, limits=kept)
+        return self._replace(limits=kept)
 
 
 def merge_layers(layers: Iterable[Layer]) -> ResolvedLimits:

@@ -8,10 +8,9 @@ the estimate is within the limit and n suffices. In between it is open: more cal
 import enum
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import Direction, Metric, Statistic, needed_values
@@ -36,8 +35,7 @@ class Status(enum.Enum):
     PASSED = "passed"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What one limit came to.
 
     Attributes:

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, NamedTuple, TypeVar, overload
 
@@ -244,8 +244,7 @@ class RunningCall:
             self._context.counters.close(self._counts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Items:
+class _Items(NamedTuple):
     """The items of a stream and the object that they came from."""
 
     items: list[object]

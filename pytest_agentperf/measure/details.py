@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from pytest_agentperf.core.detail import Detail, merge_details, quantiles
 from pytest_agentperf.core.measurement import Measurement
@@ -23,7 +22,7 @@ def with_details(
     for label, detail in found:
         by_label[label].append(detail)
     return [
-        replace(each, detail=merge_details([*by_label[each.label], _distributions(each)]))
+        each._replace(detail=merge_details([*by_label[each.label], _distributions(each)]))
         for each in measurements
     ]
 

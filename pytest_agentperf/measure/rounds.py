@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pytest_agentperf.core.effort import Effort
 from pytest_agentperf.core.measurement import Measurement
@@ -16,8 +16,7 @@ _BLOCK = 10_000
 _APART = 5e-3  # seconds between two readings of memory, each of which takes some 30 us
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """How often to call and when to stop.
 
     Attributes:

@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.core.usage import Price, Usage
@@ -16,8 +15,7 @@ _TOKENS: Final = ("tokens_per_call", "input_tokens_per_call", "output_tokens_per
 _COST: Final = ("cost_per_call", "cost_total")
 
 
-@dataclass(frozen=True, slots=True)
-class UsageReading:
+class UsageReading(NamedTuple):
     """How usage and cost are read from a response.
 
     Attributes:
@@ -29,7 +27,7 @@ class UsageReading:
 
     usage: Callable[[Any], object] | None = None
     cost: Callable[[Any], float | None] | None = None
-    prices: Mapping[str, Price] = field(default_factory=dict)
+    prices: Mapping[str, Price] = {}
     wants_cost: bool = False
 
     def usage_of(self, response: object) -> Usage | None:

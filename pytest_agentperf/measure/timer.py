@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from pytest_agentperf.core.effort import parse_effort
@@ -177,11 +176,10 @@ class PerfTimer:
         def changed(old: TimingSettings) -> TimingSettings:
             around = {name: hooks[name] for name in ("setup", "teardown") if name in hooks}
             readers = {name: hooks[name] for name in ("usage", "cost") if name in hooks}
-            return replace(
-                old,
+            return old._replace(
                 effort=old.effort.updated(effort),
-                hooks=replace(old.hooks, **around),
-                reading=replace(old.reading, **readers),
+                hooks=old.hooks._replace(**around),
+                reading=old.reading._replace(**readers),
                 stream=hooks.get("stream", old.stream),
             )
 

@@ -2,8 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.effort import Effort
@@ -25,8 +24,7 @@ __all__ = ["TimingSettings", "Timings", "name_of"]
 _BODY: Final = "the test"
 
 
-@dataclass(frozen=True, slots=True)
-class TimingSettings:
+class TimingSettings(NamedTuple):
     """How the calls under one label are to be timed, as far as the test's code states it."""
 
     effort: Effort = Effort()
@@ -115,7 +113,7 @@ class Timings:
         effort = settings.effort
         reading = settings.reading
         if effort.max_cost is not None:
-            reading = replace(reading, wants_cost=True)
+            reading = reading._replace(wants_cost=True)
         return CallContext(subject, reading, self.counters, self._clock, settings.stream)
 
     def begin(self, label: str | None, subject: str) -> RunningCall:
@@ -184,7 +182,7 @@ class Timings:
         found = [recording.measurement() for recording in self._recordings.values()]
         if outside and found:
             note = f"{outside} counted calls belong to no timed call: they ran outside of any"
-            found[0] = replace(found[0], notes=(*found[0].notes, note))
+            found[0] = found[0]._replace(notes=(*found[0].notes, note))
         return found
 
     def moments(self) -> dict[str | None, list[tuple[float, float]]]:

@@ -2,9 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.sample import Sample
@@ -18,8 +17,7 @@ from pytest_agentperf.measure.usage import has_no_usage
 __all__ = ["Trial", "TrialHooks", "close_coroutine"]
 
 
-@dataclass(frozen=True, slots=True)
-class TrialHooks:
+class TrialHooks(NamedTuple):
     """What the user wants done around each call, outside of its time."""
 
     setup: Callable[[], Any] | None = None

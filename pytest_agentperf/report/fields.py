@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 from pytest_agentperf.core.errors import FileFormatError
 from pytest_agentperf.core.jsonfile import is_number
 
 __all__ = [
+    "field_names",
     "is_count",
     "is_list",
     "is_list_of_texts",
@@ -114,13 +116,19 @@ _CHECKS: Final[_Checks] = {
 }
 
 
+@cache
+def field_names(kind: type) -> tuple[str, ...]:
+    """Return the names of the fields of *kind*, a `NamedTuple` or dataclass."""
+    return getattr(kind, "_fields", None) or tuple(field.name for field in fields(kind))
+
+
 def read_fields(
     kind: type, content: object, checks: _Checks = _CHECKS, noun: str = "record"
 ) -> dict[str, Any]:
     """Return the fields of *kind* in *content*, each of which must pass its check.
 
     Args:
-        kind: A dataclass.
+        kind: A `NamedTuple` or dataclass.
         content: What was read.
         checks: A check for each field, by its name.
         noun: What messages call it.
@@ -128,7 +136,7 @@ def read_fields(
     Raises:
         FileFormatError: *content* is nothing of the kind.
     """
-    names = [field.name for field in fields(kind)]
+    names = field_names(kind)
     if not isinstance(content, dict):
         raise FileFormatError(
             f"a {noun} is {content!r:.60}; expected an object with {', '.join(names)}"

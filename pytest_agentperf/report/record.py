@@ -6,17 +6,16 @@ the session of xdist (execnet refuses it).
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cache
+from dataclasses import is_dataclass
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pytest_agentperf.core.errors import EmptySampleError
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import QUANTITIES, find_metric
 from pytest_agentperf.judge.verdict import Verdict
 from pytest_agentperf.report.escape import valid_text
-from pytest_agentperf.report.fields import read_fields
+from pytest_agentperf.report.fields import field_names, read_fields
 
 if TYPE_CHECKING:
     from pytest_agentperf.core.detail import Detail
@@ -35,11 +34,11 @@ __all__ = [
     "record_comparison",
 ]
 
+_NONE: Final[Mapping[str, Any]] = {}
 _STATISTICS: Final = ("min", "mean", "max", "stddev", "p25", "p50", "p75", "p90", "p95", "p99")
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictRecord:
+class VerdictRecord(NamedTuple):
     """One verdict.
 
     Attributes:
@@ -67,8 +66,7 @@ class VerdictRecord:
     high: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ComparisonRecord:
+class ComparisonRecord(NamedTuple):
     """What the regression gate says about one measurement.
 
     Attributes:
@@ -102,8 +100,7 @@ class ComparisonRecord:
         return _builtin_fields(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Gated:
+class Gated(NamedTuple):
     """What the regression gate took from the measurements of one test, and what it says.
 
     Attributes:
@@ -112,8 +109,8 @@ class Gated:
         broken: Why it could say nothing although it should have; empty where it could.
     """
 
-    runs: "Mapping[str, Run]" = field(default_factory=dict)
-    comparisons: Sequence[ComparisonRecord] = ()
+    runs: "Mapping[str, Run]" = _NONE
+    comparisons: Sequence[ComparisonRecord] = []
     broken: str = ""
 
 
@@ -121,8 +118,7 @@ UNSEEN: Final = Gated()
 """A test that the gate did not look at."""
 
 
-@dataclass(frozen=True, slots=True)
-class CurveRecord:
+class CurveRecord(NamedTuple):
     """How a level went.
 
     Attributes:
@@ -136,8 +132,7 @@ class CurveRecord:
     points: Sequence[Sequence[float]]
 
 
-@dataclass(frozen=True, slots=True)
-class MeasurementRecord:
+class MeasurementRecord(NamedTuple):
     """One measurement.
 
     Attributes:
@@ -162,15 +157,14 @@ class MeasurementRecord:
     metrics: Mapping[str, float]
     unknown: Mapping[str, str]
     notes: Sequence[str]
-    findings: Sequence[str] = field(default_factory=list)
-    monitors: Sequence[str] = field(default_factory=list)
-    curves: Mapping[str, CurveRecord] = field(default_factory=dict)
-    profiles: Mapping[str, str] = field(default_factory=dict)
+    findings: Sequence[str] = []
+    monitors: Sequence[str] = []
+    curves: Mapping[str, CurveRecord] = {}
+    profiles: Mapping[str, str] = {}
     detail: "Detail | None" = None
 
 
-@dataclass(frozen=True, slots=True)
-class PerfRecord:
+class PerfRecord(NamedTuple):
     """What one test measured and what came of it.
 
     Attributes:
@@ -188,8 +182,8 @@ class PerfRecord:
     verdicts: Sequence[VerdictRecord]
     not_applicable: int
     attempt: int = 1
-    runs: "Mapping[str, Run]" = field(default_factory=dict)
-    comparisons: Sequence[ComparisonRecord] = field(default_factory=list)
+    runs: "Mapping[str, Run]" = _NONE
+    comparisons: Sequence[ComparisonRecord] = []
 
     def to_builtin(self) -> dict[str, Any]:
         """Return it as dicts, lists, strings and numbers of exactly those types."""
@@ -335,16 +329,11 @@ def _metrics(measurement: Measurement) -> list[tuple[str, float]]:
 
 
 def _builtin_fields(record: Any) -> dict[str, Any]:
-    return {name: _builtin(getattr(record, name)) for name in _names(record.__class__)}
-
-
-@cache
-def _names(kind: Any) -> tuple[str, ...]:
-    """Return the names of the fields of the dataclass *kind*."""
-    return tuple(field.name for field in fields(kind))
+    return {name: _builtin(getattr(record, name)) for name in field_names(record.__class__)}
 
 
 _BUILTIN: Final = frozenset({float, int, bool, NoneType})
+_RECORDS: Final = (VerdictRecord, ComparisonRecord, CurveRecord, MeasurementRecord, PerfRecord)
 
 
 def _builtin(value: Any) -> Any:
@@ -353,10 +342,10 @@ def _builtin(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return valid_text(str(value))
+    if isinstance(value, _RECORDS) or is_dataclass(value):
+        return _builtin_fields(value)
     if isinstance(value, list | tuple):
         return [_builtin(inner) for inner in value]
-    if is_dataclass(value):
-        return _builtin_fields(value)
     if isinstance(value, Mapping):
         return {valid_text(str(key)): _builtin(inner) for key, inner in value.items()}
     return int(value) if isinstance(value, int) else float(value)

@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pytest_agentperf.core.errors import FileFormatError
 from pytest_agentperf.core.metrics import find_metric
@@ -22,8 +21,7 @@ STATUSES: Final = ("failed", "undecided", "warned", "passed", "measured")
 """What a measurement comes to, worst first; `measured` is one without a budget."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One measurement of one test and what it came to: a row of a table.
 
     Attributes:
@@ -53,8 +51,7 @@ class Row:
         return self.measurement.metrics if self.measurement else {}
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """All that one session measured.
 
     Attributes:
@@ -72,11 +69,11 @@ class Run:
     records: Sequence[PerfRecord]
     created: str = ""
     environment: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = {}
     exit_status: int = 0
-    places: Mapping[str, str] = field(default_factory=dict)
-    lost: Sequence[str] = field(default_factory=list)
-    notes: Sequence[str] = field(default_factory=list)
+    places: Mapping[str, str] = {}
+    lost: Sequence[str] = []
+    notes: Sequence[str] = []
     regressions: str = "fail"
 
     @property

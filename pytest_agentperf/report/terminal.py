@@ -1,8 +1,7 @@
 """The terminal section: a line per measurement, worst first, and footnotes with cures."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pytest_agentperf.core.units import Unit, format_quantity
 from pytest_agentperf.report.brief import brief_budgets, brief_totals, shown
@@ -29,8 +28,7 @@ _QUANTILES: Final = ("min", "p25", "p50", "p75", "p90", "p95", "p99", "max")
 _UNITS: Final = {unit.symbol: unit for unit in Unit if unit.symbol}
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line of the section.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 
@@ -86,13 +85,11 @@ def test_join_keeps_the_labels_apart_and_in_their_order() -> None:
 
 
 def test_join_keeps_the_worst_of_a_number_and_its_cause() -> None:
-    mild = replace(
-        watched_as(None, loop_block_max=0.1, hit_rate=0.5),
+    mild = watched_as(None, loop_block_max=0.1, hit_rate=0.5)._replace(
         causes={"loop_block_max": "mild", "hit_rate": "cold"},
         monitors=("loop watch",),
     )
-    bad = replace(
-        watched_as(None, loop_block_max=0.3, hit_rate=0.9, leaked_tasks=1),
+    bad = watched_as(None, loop_block_max=0.3, hit_rate=0.9, leaked_tasks=1)._replace(
         causes={"loop_block_max": "bad", "hit_rate": "warm"},
         findings=(Finding("blocking", "blocked"),),
         monitors=("loop watch", "spans"),
@@ -107,7 +104,7 @@ def test_join_keeps_the_worst_of_a_number_and_its_cause() -> None:
 def test_join_keeps_the_samples_of_the_first() -> None:
     sample = Sample()
     sample.add(1.0)
-    timed = replace(watched_as(None), samples={"latency": sample})
+    timed = watched_as(None)._replace(samples={"latency": sample})
     watched = watched_as(None, loop_block_max=0.1)
     for order in ([timed, watched], [watched, timed]):
         (joined,) = join(order)

@@ -4,7 +4,6 @@ import random
 from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from itertools import accumulate
@@ -48,7 +47,7 @@ def measured(latencies: Sequence[float] = (), /, **changes: Any) -> Measurement:
     """Return a measurement of *latencies*, and of what *changes* say."""
     samples = {"latency": Sample(latencies)}
     usual = Measurement(None, "ask", len(latencies), 0, samples, {})
-    return replace(usual, **changes)
+    return usual._replace(**changes)
 
 
 def verdict(measurement: Measurement, *limits: Limit) -> Verdict:

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,7 +27,7 @@ class Agent:
 
 
 def with_rounds(rounds: int) -> Callable[[TimingSettings], TimingSettings]:
-    return lambda old: replace(old, effort=old.effort.updated(Effort(rounds=rounds)))
+    return lambda old: old._replace(effort=old.effort.updated(Effort(rounds=rounds)))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_settings_of_the_unnamed_label_serve_the_others(bench: Bench) -> None:
 
 def test_settings_of_a_label_begin_with_those_of_the_unnamed_one(bench: Bench) -> None:
     bench.timings.configure(
-        None, lambda old: replace(old, effort=old.effort.updated(Effort(warmup=2)))
+        None, lambda old: old._replace(effort=old.effort.updated(Effort(warmup=2)))
     )
     bench.timings.configure("plan", with_rounds(7))
     assert bench.timings.settings("plan").effort == Effort(rounds=7, warmup=2)
@@ -119,7 +118,7 @@ def test_costs_are_wanted_where_a_limit_or_a_price_is_stated(
 
 
 def test_costs_are_wanted_where_they_are_bounded(bench: Bench) -> None:
-    bench.timings.configure(None, lambda old: replace(old, effort=Effort(max_cost=1.0)))
+    bench.timings.configure(None, lambda old: old._replace(effort=Effort(max_cost=1.0)))
     reply = {"usage": {"input_tokens": 1, "output_tokens": 1}}
     bench.timings.run(None, lambda: reply, (), {})
     assert "cost_per_call" in bench.measured().unknown

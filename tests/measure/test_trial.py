@@ -7,7 +7,6 @@ import gc
 import io
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
-from dataclasses import replace
 from itertools import count, product
 from pathlib import Path
 from typing import Any
@@ -722,4 +721,4 @@ def test_plan_of_the_bench_follows_what_is_stated(bench: Bench, agent: Agent) ->
     bench.timer["many"](agent.ask)
     assert bench.measured("few").calls == 1
     assert bench.measured("many").calls == 3
-    assert replace(bench.measured("few"), label=None).subject == "Agent.ask"
+    assert bench.measured("few")._replace(label=None).subject == "Agent.ask"

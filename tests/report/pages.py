@@ -142,8 +142,7 @@ def hostile_run(text: str = HOSTILE) -> Run:
         traces=tuple(hostile_trace(each, text) for each in measurement.detail.traces),
         blocks=(LoopBlock(0.0, 0.1, text, text, (text, text)),),
     )
-    hostile = replace(
-        measurement,
+    hostile = measurement._replace(
         label=text,
         subject=text,
         metrics={**measurement.metrics, text: 1.0},
@@ -155,14 +154,13 @@ def hostile_run(text: str = HOSTILE) -> Run:
         profiles={text: text},
         detail=detail,
     )
-    verdicts = [replace(each, label=text, source=text, sentence=text) for each in benign.verdicts]
-    strange = replace(verdicts[0], metric=text, value=1.0, limit=2.0)
+    verdicts = [each._replace(label=text, source=text, sentence=text) for each in benign.verdicts]
+    strange = verdicts[0]._replace(metric=text, value=1.0, limit=2.0)
     compared = [
-        replace(each, name=f"t.py::{text}#{text}", sentence=text, outcome=text)
+        each._replace(name=f"t.py::{text}#{text}", sentence=text, outcome=text)
         for each in benign.comparisons
     ]
-    record = replace(
-        benign,
+    record = benign._replace(
         nodeid=f"t.py::{text}",
         measurements=[hostile],
         verdicts=[*verdicts, strange],

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -37,7 +36,7 @@ SCHEMAS = {
 
 def one(metrics: dict[str, float], **fields: Any) -> Run:
     """Return a run of one test that measured *metrics*."""
-    measured = replace(measurement(metrics=metrics), **fields)
+    measured = measurement(metrics=metrics)._replace(**fields)
     return Run([PerfRecord("t.py::t", [measured], [], 0)])
 
 
@@ -75,13 +74,13 @@ def test_exports_have_medians_p95_plain_numbers_and_what_has_a_budget() -> None:
 
 
 def test_bencher_has_nanoseconds_and_the_bounds_of_a_verdict() -> None:
-    judged = replace(verdict(), low=0.88, high=0.951)
+    judged = verdict()._replace(low=0.88, high=0.951)
     run = Run([PerfRecord("t.py::t", [measurement()], [judged], 0)])
     assert json.loads(bencher_metrics(run))["t.py::t"] == {
         "latency": {"value": 5e8},
         "latency-p95": {"value": 9.12e8, "lower_value": 8.8e8, "upper_value": 9.51e8},
     }
-    half = Run([PerfRecord("t.py::t", [measurement()], [replace(judged, high=None)], 0)])
+    half = Run([PerfRecord("t.py::t", [measurement()], [judged._replace(high=None)], 0)])
     assert "upper_value" not in json.loads(bencher_metrics(half))["t.py::t"]["latency-p95"]
 
 

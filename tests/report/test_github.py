@@ -1,7 +1,5 @@
 """Tests of what GitHub is told."""
 
-from dataclasses import replace
-
 import pytest
 
 from pytest_agentperf.report.github import annotations, job_summary
@@ -38,7 +36,7 @@ def test_regression_is_an_error_also_where_the_budgets_are_kept() -> None:
 def test_regression_that_only_warns_is_a_warning() -> None:
     (line,) = annotations(Run([RUN.records[-1]], regressions="warn"))
     assert line.startswith("::warning title=regressed%3A ")
-    failed = replace(RUN.records[-1], verdicts=[verdict("failed")])
+    failed = RUN.records[-1]._replace(verdicts=[verdict("failed")])
     (line,) = annotations(Run([failed], regressions="warn"))
     assert line.startswith("::error title=regressed%3A ")
 
@@ -76,7 +74,7 @@ def test_marks_that_end_a_property_or_a_line_are_spelled_out() -> None:
 
 
 def test_long_texts_are_shortened() -> None:
-    one = replace(record("a" * 100_000, [verdict("failed", sentence="b" * 100_000)]))
+    one = record("a" * 100_000, [verdict("failed", sentence="b" * 100_000)])
     (line,) = annotations(Run([one]))
     assert len(line) < 5_000
     assert "aaa…aaa" in line

@@ -91,8 +91,7 @@ def test_numbers_of_any_size_are_drawn(numbers: list[float]) -> None:
     ascending = tuple(sorted(numbers))
     (measurement,) = full_record("t").measurements
     assert measurement.detail is not None
-    found = replace(
-        measurement,
+    found = measurement._replace(
         metrics={"latency_p50": first, "latency_p95": first},
         curves={"level": CurveRecord("seconds", "B", [*zip(ascending, numbers, strict=True)])},
         detail=replace(
@@ -173,7 +172,7 @@ def test_passed_sections_are_folded_where_there_are_many() -> None:
 
 
 def test_sections_without_data_have_no_figures() -> None:
-    found = replace(measured("a").measurements[0], metrics={"hit_rate": 0.5})
+    found = measured("a").measurements[0]._replace(metrics={"hit_rate": 0.5})
     page = html_page(Run([PerfRecord("t.py::a", [found], [], 0)]))
     assert "<figure" not in page
     assert "hit rate <b>50 %</b>" in page
@@ -206,20 +205,20 @@ def test_part_is_on_the_page(part: str) -> None:
 
 def test_finding_that_a_verdict_tells_is_not_told_again() -> None:
     record = measured("a", "failed", "p95 was 2 s: search ran in turn (20 calls)")
-    found = replace(record.measurements[0], findings=["search ran in turn", "another"])
-    page = html_page(Run([replace(record, measurements=[found])]))
+    found = record.measurements[0]._replace(findings=["search ran in turn", "another"])
+    page = html_page(Run([record._replace(measurements=[found])]))
     assert "<li>another</li>" in page
     assert "<li>search ran in turn</li>" not in page
 
 
 def test_percentiles_are_drawn_where_nothing_else_is_known() -> None:
     numbers = {"latency_min": 0.1, "latency_p50": 0.2, "latency_p95": 0.4, "latency_max": 0.5}
-    found = replace(measured("a").measurements[0], metrics=numbers)
+    found = measured("a").measurements[0]._replace(metrics=numbers)
     assert "<figcaption>Latency" in html_page(Run([PerfRecord("t.py::a", [found], [], 0)]))
 
 
 def test_status_of_a_later_release_is_no_class() -> None:
-    run = Run([replace(each, verdicts=each.verdicts[:1]) for each in full_run().records])
+    run = Run([each._replace(verdicts=each.verdicts[:1]) for each in full_run().records])
     assert "no-such" not in html_page(run)
 
 

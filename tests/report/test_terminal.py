@@ -2,7 +2,6 @@
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -184,7 +183,7 @@ def test_quiet_section_has_no_footnotes_of_rows_that_it_leaves_out() -> None:
 
 
 def test_verbose_section_says_what_is_unknown() -> None:
-    one = replace(measurement(), unknown={"cost_per_call": "no price\n"})
+    one = measurement()._replace(unknown={"cost_per_call": "no price\n"})
     assert "\n  cost_per_call unknown: no price\\x0a\n" in shown([record("a", [], [one])], 1)
 
 
@@ -192,8 +191,8 @@ def test_verbose_section_says_what_is_unknown() -> None:
 def test_text_from_outside_never_reaches_the_terminal_raw(
     nodeid: str, label: str, sentence: str, verbosity: int
 ) -> None:
-    one = replace(
-        measurement(label, notes=[sentence]), subject=sentence, unknown={"ttft": sentence}
+    one = measurement(label, notes=[sentence])._replace(
+        subject=sentence, unknown={"ttft": sentence}
     )
     verdicts = [
         verdict("undecided", label=label, sentence=sentence),

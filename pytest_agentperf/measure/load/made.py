@@ -140,12 +140,12 @@ class MadeLoad:
         if self._engine is None:
             return []
         whole, *parts = measurements_of(self._result(self._engine), self._label, self._each)
-        whole = replace(whole, curves={**whole.curves, **self._system_curves()})
+        whole = whole._replace(curves={**whole.curves, **self._system_curves()})
         guard = self._guard
         if guard is not None and self._plan.is_abortable:
-            whole = replace(whole, planned_looks=guard.planned_looks)
+            whole = whole._replace(planned_looks=guard.planned_looks)
         if guard is not None and guard.missed and not guard.has_ended:
-            whole = replace(whole, notes=(*whole.notes, self._missed(guard)))
+            whole = whole._replace(notes=(*whole.notes, self._missed(guard)))
         return [whole, *parts]
 
     def _system_curves(self) -> "Mapping[str, Curve]":

@@ -3,8 +3,7 @@
 import heapq
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from pytest_agentperf.core.finding import Place
 from pytest_agentperf.core.units import Unit, format_quantity
@@ -25,8 +24,7 @@ _BY_CODE: Final = frozenset({"computing", "waiting", "unknown"})
 _CONSTRUCTORS: Final = frozenset({"__init__", "__new__", "__post_init__"})
 
 
-@dataclass(frozen=True, slots=True)
-class Blocking:
+class Blocking(NamedTuple):
     """A time in which one step of the event loop kept all others from running.
 
     All times are seconds.
@@ -147,7 +145,7 @@ class BlockLog:
         times = Counter(block.where for block in placed)
         # What happened twice at one place is no cost of the first call.
         return [
-            replace(block, is_once=False) if block.is_once and times[block.where] > 1 else block
+            block._replace(is_once=False) if block.is_once and times[block.where] > 1 else block
             for block in placed
         ]
 
@@ -156,7 +154,7 @@ def _placed(block: Blocking, stack: Sequence[Site]) -> Blocking:
     """Return *block* with the line to blame and the lines that a reader should see."""
     site = culprit(stack)
     place = place_of(site) if site else None
-    return replace(block, place=place, stack=shown_stack(stack), is_once=_is_first_call(stack))
+    return block._replace(place=place, stack=shown_stack(stack), is_once=_is_first_call(stack))
 
 
 def _is_first_call(stack: Sequence[Site]) -> bool:

@@ -49,7 +49,7 @@ class Shared:
         return MeterTools()
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Recorders:
     """The recorders of one test.
 

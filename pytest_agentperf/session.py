@@ -21,7 +21,7 @@ from pytest_agentperf.recorders import Shared, new_watching
 from pytest_agentperf.report.escape import plain_line, valid_text
 from pytest_agentperf.report.record import UNSEEN, PerfRecord, make_record
 from pytest_agentperf.running import RunningTest
-from pytest_agentperf.watched import BLOCKING, asked_parts, watched_setup
+from pytest_agentperf.watched import BLOCKING, asked_parts, is_async_fixture, watched_setup
 
 if TYPE_CHECKING:
     from pytest_agentperf.gated import Gate
@@ -156,7 +156,10 @@ class PerfSession:
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Iterator[None]:
         """Watch the setup of an async fixture made for one test, whose budgets ask for that."""
-        limits = self._limits.get(request.node.nodeid) if fixturedef.scope == "function" else None
+        if fixturedef.scope != "function" or not is_async_fixture(fixturedef):
+            yield
+            return
+        limits = self._limits.get(request.node.nodeid)
         if limits is None or "blocking" not in asked_parts(request.node, limits):
             yield
             return

@@ -18,6 +18,7 @@ __all__ = [
     "BLOCKING",
     "asked_parts",
     "asks_watch",
+    "is_async_fixture",
     "is_async_test",
     "watched_body",
     "watched_setup",
@@ -68,13 +69,16 @@ def watched_body(item: pytest.Item, new_watch: NewWatch) -> Iterator[None]:
         yield
 
 
+def is_async_fixture(fixturedef: pytest.FixtureDef[Any]) -> bool:
+    """Return whether a fixture is set up in an event loop."""
+    function = fixturedef.func
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
 @contextmanager
 def watched_setup(fixturedef: pytest.FixtureDef[Any], new_watch: NewWatch) -> Iterator[None]:
-    """Put a watch around the setup of a fixture, if that is async, inside this context."""
+    """Put a watch around the setup of an async fixture, inside this context."""
     function = fixturedef.func
-    if not (inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function)):
-        yield
-        return
     wrap = _watched_generator if inspect.isasyncgenfunction(function) else _watched
     fixturedef.func = wrap(function, new_watch)  # type: ignore[misc]
     try:

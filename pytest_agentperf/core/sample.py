@@ -211,10 +211,12 @@ class Sample:
         """
         if not 0 <= p <= 100:  # noqa: PLR2004 -- per cent
             raise ValueError(f"percentile {p!r}: expected a number from 0 to 100")
-        self._demand(f"p{p:g}")
-        position = (len(self) - 1) * p / 100
+        last = len(self) - 1
+        if last < 0:
+            self._demand(f"p{p:g}")
+        position = last * p / 100
         below = math.floor(position)
-        low, high = self._at(below), self._at(min(below + 1, len(self) - 1))
+        low, high = self._at(below), self._at(min(below + 1, last))
         return low + (high - low) * (position - below)
 
     def count_above(self, limit: float) -> int:

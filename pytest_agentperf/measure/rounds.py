@@ -62,8 +62,8 @@ class Schedule:
         "_recording",
         "_subject",
         "_target",
+        "_warm",
         "deadline",
-        "warm",
     )
 
     def __init__(self, plan: Plan, recording: Recording, subject: str, now: float) -> None:
@@ -75,7 +75,7 @@ class Schedule:
         self._is_over = False
         self._target = plan.rounds
         self.deadline = now + plan.max_time
-        self.warm = Recording(None)
+        self._warm: Recording | None = None
         # Several schedules may share a recording; each adds its looks to those before.
         planned = recording.looks + self._planned_looks()
         recording.planned_looks = max(recording.planned_looks, planned)
@@ -100,6 +100,13 @@ class Schedule:
         """Where the next call is recorded: apart while warming up and when all rounds are made."""
         is_round = self._made >= self._plan.warmup and not self._is_over
         return self._recording if is_round else self.warm
+
+    @property
+    def warm(self) -> Recording:
+        """Where calls are recorded that are no rounds."""
+        if self._warm is None:
+            self._warm = Recording(None)
+        return self._warm
 
     def delay(self, seconds: float) -> None:
         """Forget *seconds* in which nobody awaited the calls."""

@@ -13,6 +13,7 @@ __all__ = ["Spending", "UsageReading"]
 
 _TOKENS: Final = ("tokens_per_call", "input_tokens_per_call", "output_tokens_per_call")
 _COST: Final = ("cost_per_call", "cost_total")
+_LOWEST: Final = {**dict.fromkeys(_TOKENS, 1.0), "cost_per_call": 1e-9}
 
 
 class UsageReading(NamedTuple):
@@ -43,31 +44,35 @@ class Spending:
     """Adds up what calls used; every call is read once, or missed."""
 
     def __init__(self) -> None:
-        self._usage = {name: Sample(lowest=1) for name in _TOKENS}
-        self._cost = Sample(lowest=1e-9)
+        self._samples: dict[str, Sample] = {}  # each made when its first value comes
         self._missed: Counter[str] = Counter()
         self._reasons: dict[str, str] = {}
 
     @property
     def tokens(self) -> float:
         """Tokens of all calls, as far as they are known."""
-        return self._usage["tokens_per_call"].sum
+        return self._sum("tokens_per_call")
 
     @property
     def dollars(self) -> float:
         """Dollars of all calls, as far as they are known."""
-        return self._cost.sum
+        return self._sum("cost_per_call")
 
     @property
     def most_tokens(self) -> float:
         """The most tokens that one call took; 0 before any."""
-        sample = self._usage["tokens_per_call"]
-        return sample.max if sample.count else 0.0
+        return self._max("tokens_per_call")
 
     @property
     def most_dollars(self) -> float:
         """The most dollars that one call took; 0 before any."""
-        return self._cost.max if self._cost.count else 0.0
+        return self._max("cost_per_call")
+
+    def _sum(self, name: str) -> float:
+        return self._samples[name].sum if name in self._samples else 0.0
+
+    def _max(self, name: str) -> float:
+        return self._samples[name].max if name in self._samples else 0.0
 
     def why_unknown(self, name: str) -> str:
         """Return why the metric *name* of some call is unknown, empty where it is known."""
@@ -105,7 +110,7 @@ class Spending:
             if number is None:
                 self._miss(name, "usage= returned only a total; return a pair (input, output)")
             else:
-                self._usage[name].add(number)
+                self._record(name, number)
 
     def _add_cost(self, usage: Usage | None, reading: UsageReading, response: object) -> None:
         if reading.cost is not None and not isinstance(response, Usage):
@@ -114,10 +119,15 @@ class Spending:
             dollars = price_usage(usage, reading.prices) if usage else None
             reason = "" if dollars is not None else explain_unknown_cost(usage)
         if dollars is not None:
-            self._cost.add(float(dollars))
+            self._record("cost_per_call", float(dollars))
             return
         for name in _COST:
             self._miss(name, reason)
+
+    def _record(self, name: str, value: float) -> None:
+        if name not in self._samples:
+            self._samples[name] = Sample(lowest=_LOWEST[name])
+        self._samples[name].add(value)
 
     def miss(self, kind: type, subject: str, calls: int = 1, *, wants_cost: bool = False) -> None:
         """Record that *calls* calls returned a *kind* that reports no usage."""
@@ -139,8 +149,7 @@ class Spending:
 
     def samples(self) -> dict[str, Sample]:
         """Return what is known of each call, by metric."""
-        found = {name: sample for name, sample in self._usage.items() if sample.count}
-        return {**found, "cost_per_call": self._cost} if self._cost.count else found
+        return {name: self._samples[name] for name in _LOWEST if name in self._samples}
 
     def unknown(self, calls: int) -> dict[str, str]:
         """Return why metrics are unknown for some of *calls* calls, by metric."""

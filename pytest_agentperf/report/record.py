@@ -7,12 +7,13 @@ the session of xdist (execnet refuses it).
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
+from functools import cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pytest_agentperf.core.errors import EmptySampleError
 from pytest_agentperf.core.measurement import Measurement
-from pytest_agentperf.core.metrics import QUANTITIES, find_metric
+from pytest_agentperf.core.metrics import QUANTITIES, Metric, find_metric
 from pytest_agentperf.judge.verdict import Verdict
 from pytest_agentperf.report.escape import valid_text
 from pytest_agentperf.report.fields import field_names, read_fields
@@ -299,7 +300,7 @@ def _record_measurement(measurement: Measurement) -> MeasurementRecord:
         subject=measurement.subject,
         calls=measurement.calls,
         errors=measurement.errors,
-        metrics=dict(_metrics(measurement)),
+        metrics=_numbers(measurement),
         unknown=dict(measurement.unknown),
         notes=list(measurement.notes),
         findings=[str(finding) for finding in measurement.findings],
@@ -313,19 +314,22 @@ def _record_measurement(measurement: Measurement) -> MeasurementRecord:
     )
 
 
-def _metrics(measurement: Measurement) -> list[tuple[str, float]]:
+def _numbers(measurement: Measurement) -> dict[str, float]:
     """Return every number of *measurement* by the metric's name."""
-    names = []
+    found = {}
     for name in (*measurement.samples, *measurement.values):
-        if QUANTITIES[name].has_statistics:
-            names += [f"{name}_{statistic}" for statistic in _STATISTICS]
-        else:
-            names.append(name)
-    found = []
-    for name in dict.fromkeys(names):
-        with suppress(EmptySampleError):
-            found.append((name, measurement.value(find_metric(name))))
+        for metric in _metrics_of(name):
+            with suppress(EmptySampleError):
+                found[metric.name] = measurement.value(metric)
     return found
+
+
+@cache
+def _metrics_of(quantity: str) -> tuple[Metric, ...]:
+    """Return the metrics of *quantity* that are kept."""
+    if not QUANTITIES[quantity].has_statistics:
+        return (find_metric(quantity),)
+    return tuple(find_metric(f"{quantity}_{statistic}") for statistic in _STATISTICS)
 
 
 def _builtin_fields(record: Any) -> dict[str, Any]:

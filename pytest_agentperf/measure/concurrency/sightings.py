@@ -42,7 +42,7 @@ class BlockTotals(NamedTuple):
     lag: Sample
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Sightings:
     """Everything that one watch saw.
 

@@ -32,6 +32,8 @@ _REFERENCES: Final = frozenset("@#!%~")
 
 def valid_text(text: str) -> str:
     """Return *text* with lone surrogates spelled out, so that it can be encoded."""
+    if text.isascii():
+        return text
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from typing import Any, Final, NoReturn, TypeAlias
 
 from pytest_agentperf.core.errors import UsageError
+from pytest_agentperf.measure.cache.cachetools_hooks import hook_cachetools
 from pytest_agentperf.measure.cache.counts import Counts, Tally
-from pytest_agentperf.measure.cache.lookups import Place, hook_cachetools, hook_django
-from pytest_agentperf.measure.cache.probe import Probe
+from pytest_agentperf.measure.cache.django_hooks import hook_django
+from pytest_agentperf.measure.cache.probe import Place, Probe
 from pytest_agentperf.measure.concurrency.hooks import Hooks
 
 __all__ = ["is_made_by", "wrapping_probe"]
@@ -40,6 +41,7 @@ def wrapping_probe(cache: Any) -> Probe | None:
 
 def _probe(cache: Any, hook: Hook, size: Callable[[Any], int | None]) -> Probe:
     tally = Tally()
+    subject = f"the {type(cache).__name__} of {type(cache).__module__.partition('.')[0].strip('_')}"
     evictions = hasattr(cache, "popitem")
 
     def read() -> Counts:
@@ -53,8 +55,9 @@ def _probe(cache: Any, hook: Hook, size: Callable[[Any], int | None]) -> Probe:
         def place(owner: object, name: str, make: Callable[[Any], Any]) -> None:
             if not hooks.place(owner, name, make):
                 raise UsageError(
-                    f"perf_cache counts the calls of {name!r} of {cache!r:.80}, which has none that"
-                    " can be replaced; give perf_cache two functions (get_hits, get_misses) instead"
+                    f"perf_cache counts the calls of {name!r} of {subject}, and this release has"
+                    " none that can be replaced; give perf_cache two functions (get_hits,"
+                    " get_misses) instead"
                 )
 
         try:
@@ -64,7 +67,6 @@ def _probe(cache: Any, hook: Hook, size: Callable[[Any], int | None]) -> Probe:
         finally:
             hooks.undo()
 
-    subject = f"the {type(cache).__name__} of {type(cache).__module__.partition('.')[0].strip('_')}"
     return Probe(cache, subject, read, watch, tally)
 
 

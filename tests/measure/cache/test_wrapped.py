@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import inspect
 import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -56,6 +57,32 @@ def test_lookup_by_what_cannot_be_a_key_is_no_lookup(perf_cache: PerfCache, kind
             cache[[]]
         cache[1]
     assert (hits.hits, hits.misses) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hit_of_cachetools_runs_in_as_many_frames_as_without_the_block(
+    perf_cache: PerfCache, kind: str
+) -> None:
+    library: Any = pytest.importorskip("cachetools")
+    depths = []
+
+    class Key:
+        def __hash__(self) -> int:
+            depths.append(len(inspect.stack(0)))
+            return 1
+
+    def look_up() -> list[int]:
+        depths.clear()
+        assert cache[key] == 1
+        return depths.copy()
+
+    cache, other, key = made(library, kind), made(library, kind), Key()
+    cache[key] = 1
+    before = look_up()
+    with perf_cache(cache):
+        assert look_up() == before
+    with perf_cache(other), perf_cache(cache):
+        assert look_up() == before
 
 
 def test_cachetools_with_a_lock_is_counted(perf_cache: PerfCache) -> None:

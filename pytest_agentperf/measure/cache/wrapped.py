@@ -1,4 +1,8 @@
-"""Caches that count nothing themselves: their lookups are counted while a block lasts."""
+"""Caches that count nothing themselves: their lookups are counted while a block lasts.
+
+Their classes are hooked, not they: CPython reads an object the slower, for ever after, whose
+attributes were asked for as a dictionary or whose class was another one.
+"""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -123,8 +127,10 @@ def _moka_size(cache: Any) -> int:
 def _hook_cashews(cache: Any, tally: Tally, place: Place) -> None:
     def counting_get(get: Any) -> Any:
         @functools.wraps(get)
-        async def counted(key: Any, default: Any = None) -> Any:
-            value = await get(key, _MISSING)
+        async def counted(self: Any, key: Any, default: Any = None) -> Any:
+            if self is not cache:
+                return await get(self, key, default)
+            value = await get(self, key, _MISSING)
             tally.look(is_hit=value is not _MISSING)
             return default if value is _MISSING else value
 
@@ -132,16 +138,18 @@ def _hook_cashews(cache: Any, tally: Tally, place: Place) -> None:
 
     def counting_many(get_many: Any) -> Any:
         @functools.wraps(get_many)
-        async def counted(*keys: Any, default: Any = None) -> Any:
-            values = await get_many(*keys, default=_MISSING)
+        async def counted(self: Any, *keys: Any, default: Any = None) -> Any:
+            if self is not cache:
+                return await get_many(self, *keys, default=default)
+            values = await get_many(self, *keys, default=_MISSING)
             for value in values:
                 tally.look(is_hit=value is not _MISSING)
             return tuple(default if value is _MISSING else value for value in values)
 
         return counted
 
-    place(cache, "get", counting_get)
-    place(cache, "get_many", counting_many)
+    place(type(cache), "get", counting_get)
+    place(type(cache), "get_many", counting_many)
 
 
 def _cashews_size(cache: Any) -> int | None:
@@ -153,8 +161,12 @@ def _cashews_size(cache: Any) -> int | None:
 def _hook_aiocache(cache: Any, tally: Tally, place: Place) -> None:
     def counting_get(get: Any) -> Any:
         @functools.wraps(get)
-        async def counted(key: Any, default: Any = None, *args: Any, **kwargs: Any) -> Any:
-            value = await get(key, None, *args, **kwargs)
+        async def counted(
+            self: Any, key: Any, default: Any = None, *args: Any, **kwargs: Any
+        ) -> Any:
+            if self is not cache:
+                return await get(self, key, default, *args, **kwargs)
+            value = await get(self, key, None, *args, **kwargs)
             tally.look(is_hit=value is not None)
             return default if value is None else value
 
@@ -162,16 +174,16 @@ def _hook_aiocache(cache: Any, tally: Tally, place: Place) -> None:
 
     def counting_many(get: Any) -> Any:
         @functools.wraps(get)
-        async def counted(keys: Any, *args: Any, **kwargs: Any) -> Any:
-            values = await get(keys, *args, **kwargs)
-            for value in values:
+        async def counted(self: Any, keys: Any, *args: Any, **kwargs: Any) -> Any:
+            values = await get(self, keys, *args, **kwargs)
+            for value in values if self is cache else ():
                 tally.look(is_hit=value is not None)
             return values
 
         return counted
 
-    place(cache, "get", counting_get)
-    place(cache, "multi_get", counting_many)
+    place(type(cache), "get", counting_get)
+    place(type(cache), "multi_get", counting_many)
 
 
 def _dictionary_size(cache: Any) -> int | None:

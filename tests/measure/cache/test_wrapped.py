@@ -290,22 +290,28 @@ async def test_cashews_is_counted(perf_cache: PerfCache) -> None:
         assert await cache.get("x", default=6) == 6
         await cache.set("y", None)
         assert await cache.get_many("x", "y", default=7) == (7, None)
+        other = library.Cache()
+        other.setup("mem://")
+        assert (await other.get("x", 5), await other.get_many("x")) == (5, (None,))
     assert (hits.sequence, hits.size_after) == ("MMHHMMMMH", 4)
     await ask(answer)
-    assert not {"get", "get_many"} & set(vars(cache))
+    assert not {"get", "get_many"} & {*vars(cache), *vars(library.Cache)}
 
 
 @pytest.mark.asyncio
 async def test_aiocache_is_counted(perf_cache: PerfCache) -> None:
     library: Any = pytest.importorskip("aiocache")
-    answer = library.cached()(echo)
+    answer, other = library.cached()(echo), library.SimpleMemoryCache()
+    before = dict(vars(type(other)))
     async with perf_cache(answer) as hits:
         await ask(answer)
+        assert (await other.get("x", 5), await other.multi_get(["x"])) == (5, [None])
         assert await answer.cache.get("x", 5) == 5
         assert await answer.cache.get("x", default=6) == 6
         assert await answer.cache.multi_get(["x", "y"]) == [None, None]
     assert (hits.sequence, hits.size_after) == ("MMHHMMMMM", 3)
     assert not {"get", "multi_get"} & set(vars(answer.cache))
+    assert dict(vars(type(other))) == before
 
 
 @pytest.fixture(scope="module")

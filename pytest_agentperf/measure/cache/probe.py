@@ -3,13 +3,15 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pytest_agentperf.measure.cache.counts import Counts, Tally
 
-__all__ = ["Probe", "Probes", "Reading"]
+__all__ = ["Place", "Probe", "Probes", "Reading"]
 
 Reading: TypeAlias = Counts | Awaitable[Counts]
+Place: TypeAlias = Callable[[object, str, Callable[[Any], Any]], None]
+"""Replaces a function of an owner by what is made of it, as long as a cache is watched."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""Caches that count nothing themselves: their lookups are counted while a block lasts."""
+"""Caches that count nothing themselves: their lookups are counted while a block lasts.
+
+Their classes are hooked, not they: CPython reads an object the slower, for ever after, whose
+attributes were asked for as a dictionary or whose class was another one.
+"""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -6,14 +10,15 @@ from contextlib import contextmanager
 from typing import Any, Final, NoReturn, TypeAlias
 
 from pytest_agentperf.core.errors import UsageError
-from pytest_agentperf.measure.cache.counting_class import patch_cachetools, patch_django
+from pytest_agentperf.measure.cache.cachetools_hooks import hook_cachetools
 from pytest_agentperf.measure.cache.counts import Counts, Tally
-from pytest_agentperf.measure.cache.probe import Probe
-from pytest_agentperf.measure.patching import Patches
+from pytest_agentperf.measure.cache.django_hooks import hook_django
+from pytest_agentperf.measure.cache.probe import Place, Probe
+from pytest_agentperf.measure.concurrency.hooks import Hooks
 
 __all__ = ["is_made_by", "wrapping_probe"]
 
-Patch: TypeAlias = Callable[[Any, Tally, Patches], None]
+Hook: TypeAlias = Callable[[Any, Tally, Place], None]
 _MISSING: Final = object()
 
 
@@ -32,14 +37,15 @@ def wrapping_probe(cache: Any) -> Probe | None:
     Raises:
         UsageError: It is one that cannot be watched from outside.
     """
-    for module, name, patch, size in _KINDS:
+    for module, name, hook, size in _KINDS:
         if is_made_by(cache, module, name):
-            return _refuse(cache) if patch is None else _probe(cache, patch, size)
+            return _refuse(cache) if hook is None else _probe(cache, hook, size)
     return None
 
 
-def _probe(cache: Any, patch: Patch, size: Callable[[Any], int | None]) -> Probe:
+def _probe(cache: Any, hook: Hook, size: Callable[[Any], int | None]) -> Probe:
     tally = Tally()
+    subject = f"the {type(cache).__name__} of {type(cache).__module__.partition('.')[0].strip('_')}"
     evictions = hasattr(cache, "popitem")
 
     def read() -> Counts:
@@ -48,21 +54,30 @@ def _probe(cache: Any, patch: Patch, size: Callable[[Any], int | None]) -> Probe
 
     @contextmanager
     def watch() -> Iterator[None]:
-        patches = Patches()
+        hooks = Hooks()
+
+        def place(owner: object, name: str, make: Callable[[Any], Any]) -> None:
+            if not hooks.place(owner, name, make):
+                raise UsageError(
+                    f"perf_cache counts the calls of {name!r} of {subject}, and this release has"
+                    " none that can be replaced; give perf_cache two functions (get_hits,"
+                    " get_misses) instead"
+                )
+
         try:
-            patch(cache, tally, patches)
+            hook(cache, tally, place)
+            hooks.active = True
             yield
         finally:
-            patches.undo()
+            hooks.undo()
 
-    subject = f"the {type(cache).__name__} of {type(cache).__module__.partition('.')[0].strip('_')}"
     return Probe(cache, subject, read, watch, tally)
 
 
 # moka-py: its class is in another language, and its objects take no attributes
 
 
-def _patch_moka(cache: Any, tally: Tally, patches: Patches) -> None:
+def _hook_moka(cache: Any, tally: Tally, place: Place) -> None:
     hits = 0
     tally.count_hits = lambda: hits
 
@@ -97,8 +112,8 @@ def _patch_moka(cache: Any, tally: Tally, patches: Patches) -> None:
 
         return counted
 
-    patches.replace(type(cache), "get", counting_get)
-    patches.replace(type(cache), "get_with", counting_get_with)
+    place(type(cache), "get", counting_get)
+    place(type(cache), "get_with", counting_get_with)
 
 
 def _moka_size(cache: Any) -> int:
@@ -109,11 +124,13 @@ def _moka_size(cache: Any) -> int:
 # cashews and aiocache
 
 
-def _patch_cashews(cache: Any, tally: Tally, patches: Patches) -> None:
+def _hook_cashews(cache: Any, tally: Tally, place: Place) -> None:
     def counting_get(get: Any) -> Any:
         @functools.wraps(get)
-        async def counted(key: Any, default: Any = None) -> Any:
-            value = await get(key, _MISSING)
+        async def counted(self: Any, key: Any, default: Any = None) -> Any:
+            if self is not cache:
+                return await get(self, key, default)
+            value = await get(self, key, _MISSING)
             tally.look(is_hit=value is not _MISSING)
             return default if value is _MISSING else value
 
@@ -121,16 +138,18 @@ def _patch_cashews(cache: Any, tally: Tally, patches: Patches) -> None:
 
     def counting_many(get_many: Any) -> Any:
         @functools.wraps(get_many)
-        async def counted(*keys: Any, default: Any = None) -> Any:
-            values = await get_many(*keys, default=_MISSING)
+        async def counted(self: Any, *keys: Any, default: Any = None) -> Any:
+            if self is not cache:
+                return await get_many(self, *keys, default=default)
+            values = await get_many(self, *keys, default=_MISSING)
             for value in values:
                 tally.look(is_hit=value is not _MISSING)
             return tuple(default if value is _MISSING else value for value in values)
 
         return counted
 
-    patches.replace(cache, "get", counting_get)
-    patches.replace(cache, "get_many", counting_many)
+    place(type(cache), "get", counting_get)
+    place(type(cache), "get_many", counting_many)
 
 
 def _cashews_size(cache: Any) -> int | None:
@@ -139,11 +158,15 @@ def _cashews_size(cache: Any) -> int | None:
     return sum(known) if len(known) == len(stores) else None
 
 
-def _patch_aiocache(cache: Any, tally: Tally, patches: Patches) -> None:
+def _hook_aiocache(cache: Any, tally: Tally, place: Place) -> None:
     def counting_get(get: Any) -> Any:
         @functools.wraps(get)
-        async def counted(key: Any, default: Any = None, *args: Any, **kwargs: Any) -> Any:
-            value = await get(key, None, *args, **kwargs)
+        async def counted(
+            self: Any, key: Any, default: Any = None, *args: Any, **kwargs: Any
+        ) -> Any:
+            if self is not cache:
+                return await get(self, key, default, *args, **kwargs)
+            value = await get(self, key, None, *args, **kwargs)
             tally.look(is_hit=value is not None)
             return default if value is None else value
 
@@ -151,16 +174,16 @@ def _patch_aiocache(cache: Any, tally: Tally, patches: Patches) -> None:
 
     def counting_many(get: Any) -> Any:
         @functools.wraps(get)
-        async def counted(keys: Any, *args: Any, **kwargs: Any) -> Any:
-            values = await get(keys, *args, **kwargs)
-            for value in values:
+        async def counted(self: Any, keys: Any, *args: Any, **kwargs: Any) -> Any:
+            values = await get(self, keys, *args, **kwargs)
+            for value in values if self is cache else ():
                 tally.look(is_hit=value is not None)
             return values
 
         return counted
 
-    patches.replace(cache, "get", counting_get)
-    patches.replace(cache, "multi_get", counting_many)
+    place(type(cache), "get", counting_get)
+    place(type(cache), "multi_get", counting_many)
 
 
 def _dictionary_size(cache: Any) -> int | None:
@@ -175,12 +198,12 @@ def _refuse(cache: Any) -> NoReturn:
     )
 
 
-_KINDS: Final[tuple[tuple[str, str, Patch | None, Callable[[Any], int | None]], ...]] = (
-    ("cachetools", "Cache", patch_cachetools, len),
-    ("_moka_py", "Moka", _patch_moka, _moka_size),
-    ("cashews", "Cache", _patch_cashews, _cashews_size),
-    ("aiocache", "BaseCache", _patch_aiocache, _dictionary_size),
-    ("django.core.cache", "BaseCache", patch_django, _dictionary_size),
+_KINDS: Final[tuple[tuple[str, str, Hook | None, Callable[[Any], int | None]], ...]] = (
+    ("cachetools", "Cache", hook_cachetools, len),
+    ("_moka_py", "Moka", _hook_moka, _moka_size),
+    ("cashews", "Cache", _hook_cashews, _cashews_size),
+    ("aiocache", "BaseCache", _hook_aiocache, _dictionary_size),
+    ("django.core.cache", "BaseCache", hook_django, _dictionary_size),
     ("cachebox", "", None, len),
 )
 """Who makes a cache, the class that all of that maker have, how it is counted, and its size."""

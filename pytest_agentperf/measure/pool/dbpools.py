@@ -26,7 +26,7 @@ def asyncpg_pool(pool: Any) -> Target | None:
     def place(observer: Observer) -> None:
         observer.takes(type(pool), "_acquire", lambda _, proxy: id(proxy._holder))
         # Where all ways of returning a connection meet, also that of one that was closed.
-        observer.gives(holder, "_release", id, is_held)
+        observer.gives(holder, "_release", lambda thing, _: id(thing), is_held)
         observer.creates(holder, "connect", is_of_pool)
 
     return Target(

@@ -3,15 +3,19 @@
 from collections import deque
 from math import inf
 from threading import Lock
+from types import CodeType
 from typing import Any, Final, TypeAlias
 
 from pytest_agentperf.core.clock import Clock
+from pytest_agentperf.core.finding import Place
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.measure.concurrency.origins import place_or_none
-from pytest_agentperf.measure.frames import Site
 from pytest_agentperf.measure.pool.tally import HeldLease, Load, Tally
 
-__all__ = ["ASK", "GIVE", "LEAVE", "TAKE", "Ask", "Ledger"]
+__all__ = ["ASK", "GIVE", "LEAVE", "MANY", "TAKE", "Ask", "Ledger", "Spot"]
+
+Spot: TypeAlias = tuple[CodeType, int]
+"""An instruction that ran, by its offset: to look up its line takes long, and is rarely needed."""
 
 Ask: TypeAlias = tuple[float, int, Any, None]
 """The event that somebody asked for a lease."""
@@ -19,7 +23,8 @@ Ask: TypeAlias = tuple[float, int, Any, None]
 ASK, TAKE, LEAVE, GIVE = range(4)
 """The kinds of events."""
 
-_UNSETTLED: Final = 4096
+MANY: Final = 4096
+"""Events that may be noted before they must be settled."""
 
 
 class Ledger:
@@ -34,9 +39,10 @@ class Ledger:
 
     Attributes:
         clock: Returns seconds.
-        note: Takes an event: its time, its kind, the line of an `ASK` or the key of a lease, and
+        note: Takes an event: its time, its kind, the spot of an `ASK` or the key of a lease, and
             the `ASK` that it answers or None. For those who note so often that each call counts;
-            no other thread can interrupt it.
+            no other thread can interrupt it. They must `settle` where there are `MANY` events.
+        events: What was noted and is not settled.
         created: How many connections were opened.
     """
 
@@ -46,24 +52,26 @@ class Ledger:
         self._capacity = capacity
         self._limit = inf if capacity is None else capacity
         self._lock = Lock()
-        self._events: deque[tuple[float, int, Any, Ask | None]] = deque()
-        self.note = self._events.append
-        self._held: dict[object, tuple[float, Site | None]] = {}
-        self._lost: list[tuple[float, Site | None]] = []
+        self.events: deque[tuple[float, int, Any, Ask | None]] = deque()
+        self.note = self.events.append
+        self._held: dict[object, tuple[float, Spot | None]] = {}
+        self._lost: list[tuple[float, Spot | None]] = []
         self._waiting: set[int] = set()
         self._before = before
         self._pending = self._acquired = self._failed = self._waits = 0
         self._wait = Sample()
+        self._add_wait = self._wait.append
         self._level = self._most_level = self._most = before
         self._since = self._at = self._last = clock()
         self._first: float | None = None
         self._lease_seconds = self._area = self._full = 0.0
 
-    def ask(self, site: Site | None) -> Ask:
-        """Note that a lease is asked for at *site*."""
-        ask = (self.clock(), ASK, site, None)
+    def ask(self, spot: Spot | None) -> Ask:
+        """Note that a lease is asked for at *spot*."""
+        ask = (self.clock(), ASK, spot, None)
         self.note(ask)
-        self.settle_many()
+        if len(self.events) > MANY:
+            self.settle()
         return ask
 
     def take(self, ask: Ask, key: object) -> None:
@@ -83,16 +91,11 @@ class Ledger:
         with self._lock:
             self.created += 1
 
-    def settle_many(self) -> None:
-        """Make sense of what was noted, where that is much by now."""
-        if len(self._events) > _UNSETTLED:
-            self._settle()
-
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Make sense of what was noted."""
         with self._lock:
-            while self._events:
-                event = self._events.popleft()
+            while self.events:
+                event = self.events.popleft()
                 now, kind, key, ask = event
                 self._pass_time(now)
                 if ask is not None:
@@ -105,10 +108,16 @@ class Ledger:
                     self._failed += 1
                 else:
                     self._return(now, key)
+            self._wait.settle()
+
+    # Each of these is for one event, in a block that may note millions: `max` would cost them a
+    # third of their time.
 
     def _pass_time(self, now: float) -> None:
-        passed = max(now - self._at, 0.0)  # threads may note in another order than they looked
-        self._at += passed
+        passed = now - self._at
+        if passed <= 0:  # threads may note in another order than they looked
+            return
+        self._at = now
         self._area += passed * self._level
         if self._level >= self._limit:
             self._full += passed
@@ -118,14 +127,16 @@ class Ledger:
             self._first = ask[0]
         wanted = self._level + self._pending
         self._pending += 1
-        self._most = max(self._most, wanted + 1)
+        if wanted >= self._most:
+            self._most = wanted + 1
         if wanted >= self._limit:  # all are taken, or promised to those before
             self._waiting.add(id(ask))
 
     def _answer(self, now: float, ask: Ask) -> None:
         self._last = now
         self._pending -= 1
-        self._wait.add(max(now - ask[0], 0.0))
+        waited = now - ask[0]
+        self._add_wait(waited if waited > 0 else 0.0)
         if id(ask) in self._waiting:
             self._waiting.remove(id(ask))
             self._waits += 1
@@ -136,7 +147,8 @@ class Ledger:
         self._held[key] = (now, ask[2])
         self._acquired += 1
         self._level += 1
-        self._most_level = max(self._most_level, self._level)
+        if self._level > self._most_level:  # noqa: PLR1730
+            self._most_level = self._level
 
     def _return(self, now: float, key: object) -> None:
         held = self._held.pop(key, None)
@@ -151,7 +163,7 @@ class Ledger:
 
     def tally(self, name: str, unit: str = "connection", share: int = 1) -> Tally:
         """Return what was noted until now; each connection serves *share* leases at once."""
-        self._settle()
+        self.settle()
         with self._lock:
             now = self.clock()
             self._pass_time(now)
@@ -169,7 +181,7 @@ class Ledger:
                 in_use_max=self._most_level,
                 in_use_mean=self._area / seconds if seconds > 0 else float(self._level),
                 full=self._full,
-                held=tuple(HeldLease(place_or_none(site), now - at) for at, site in held),
+                held=tuple(HeldLease(_place(spot), now - at) for at, spot in held),
                 load=self._load(now, share),
             )
 
@@ -182,3 +194,12 @@ class Ledger:
         asked = self._acquired + self._failed + self._pending
         lease_time = (self._lease_seconds + held) / self._acquired
         return Load(asked / span, lease_time, self._most, share)
+
+
+def _place(spot: Spot | None) -> Place | None:
+    """Return the line of *spot* as a reader knows it, where there is one."""
+    if spot is None:
+        return None
+    code, at = spot
+    lines = (line for start, end, line in code.co_lines() if start <= at < end)
+    return place_or_none((code, next(lines, None) or code.co_firstlineno))

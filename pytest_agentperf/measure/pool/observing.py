@@ -3,15 +3,15 @@
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.measure.concurrency.hooks import Hooks
 from pytest_agentperf.measure.concurrency.origins import caller, innermost
-from pytest_agentperf.measure.frames import Site, stack_of
-from pytest_agentperf.measure.pool.ledger import ASK, GIVE, TAKE, Ledger
+from pytest_agentperf.measure.frames import stack_of
+from pytest_agentperf.measure.pool.ledger import ASK, GIVE, MANY, TAKE, Ledger, Spot
 
 __all__ = ["Observer", "Target"]
 
@@ -65,7 +65,7 @@ class Observer:
         self.pool = pool
         self.ledger = ledger
         self._own = _file_of(type(pool))
-        self._depth = 2
+        self._depth = 1
         self._users: set[str] = set()
 
     def start(self) -> None:
@@ -76,21 +76,21 @@ class Observer:
         """Put back what they replaced."""
         self.hooks.undo()
 
-    def site(self) -> Site | None:
-        """Return the line of the user's that runs, where the pool's own code is none."""
-        # Each frame that is looked at costs time. Mostly the line stands as deep as the last time:
+    def spot(self) -> Spot | None:
+        """Return where the user's code runs, where the pool's own code is none."""
+        # Each frame that is looked at costs time. Mostly the user's stands as deep as the last one:
         # where its file is one of the user's, and that of what it called is none.
         try:
-            frame = sys._getframe(self._depth)  # noqa: SLF001 -- public but for its name
-            called = sys._getframe(self._depth - 1)  # noqa: SLF001
+            called = sys._getframe(self._depth)  # noqa: SLF001 -- public but for its name
         except ValueError:  # the stack is not so deep
             return self._search()
-        users = self._users
-        if frame.f_code.co_filename in users and called.f_code.co_filename not in users:
-            return frame.f_code, frame.f_lineno
-        return self._search()
+        frame, users = called.f_back, self._users
+        if frame is None or called.f_code.co_filename in users:
+            return self._search()
+        code = frame.f_code
+        return (code, frame.f_lasti) if code.co_filename in users else self._search()
 
-    def _search(self) -> Site | None:
+    def _search(self) -> Spot | None:
         if waiting := _behind_greenlet():
             return waiting
         depth, own = 3, self._own
@@ -98,12 +98,13 @@ class Observer:
         while frame.f_code.co_filename == own and frame.f_back is not None:
             depth, frame = depth + 1, frame.f_back
         site = caller(depth + 1)
-        while site is not None and frame.f_code is not site[0] and frame.f_back is not None:
+        if site is None:
+            return None
+        while frame.f_code is not site[0] and frame.f_back is not None:
             depth, frame = depth + 1, frame.f_back
-        if site is not None:
-            self._depth = depth - 1  # from there, not from here
-            self._users.add(site[0].co_filename)
-        return site
+        self._depth = depth - 2  # of what it called, and from there, not from here
+        self._users.add(site[0].co_filename)
+        return frame.f_code, frame.f_lasti
 
     def place(self, owner: Any, name: str, make: Callable[[Any], _Function]) -> None:
         """Replace function *name* of *owner*.
@@ -135,7 +136,7 @@ class Observer:
             is_mine: Returns whether an object of the class is, or is of, the pool.
         """
         pool, mine, hooks, ledger = self.pool, is_mine or _nobodys, self.hooks, self.ledger
-        clock, note, find_site = ledger.clock, ledger.note, self.site
+        clock, note, find_spot = ledger.clock, ledger.note, self.spot
 
         # What is noted is noted here: each function in between would cost as much as the event.
         def make(acquire: _Function) -> _Function:
@@ -143,7 +144,7 @@ class Observer:
             async def acquired_async(thing: Any, *args: Any, **kwargs: Any) -> Any:
                 if (thing is not pool and not mine(thing)) or not hooks.active:
                     return await acquire(thing, *args, **kwargs)
-                ask = (clock(), ASK, find_site(), None)
+                ask = (clock(), ASK, find_spot(), None)
                 note(ask)
                 try:
                     lease = await acquire(thing, *args, **kwargs)
@@ -157,7 +158,7 @@ class Observer:
             def acquired(thing: Any, *args: Any, **kwargs: Any) -> Any:
                 if (thing is not pool and not mine(thing)) or not hooks.active:
                     return acquire(thing, *args, **kwargs)
-                ask = (clock(), ASK, find_site(), None)
+                ask = (clock(), ASK, find_spot(), None)
                 note(ask)
                 try:
                     lease = acquire(thing, *args, **kwargs)
@@ -175,22 +176,29 @@ class Observer:
         self,
         owner: Any,
         name: str,
-        key: Callable[..., object] = lambda _, lease, *__: id(lease),
+        key: Callable[[Any, Sequence[Any]], object] = lambda _, given: id(given[0]),
         is_mine: Callable[[Any], bool] | None = None,
     ) -> None:
         """Observe function *name* of class *owner*, which is given a lease back.
 
         Before it runs: it may hand the connection to somebody who then takes it.
+
+        Args:
+            owner: The class.
+            name: Of its function, sync or async.
+            key: Returns what the lease is known by, from the object and what the function is given.
+            is_mine: Returns whether an object of the class is, or is of, the pool.
         """
         pool, mine, hooks, ledger = self.pool, is_mine or _nobodys, self.hooks, self.ledger
-        clock, note = ledger.clock, ledger.note
+        clock, note, events = ledger.clock, ledger.note, ledger.events
 
         def make(release: _Function) -> _Function:
             @functools.wraps(release)
             def released(thing: Any, *args: Any, **kwargs: Any) -> Any:
                 if (thing is pool or mine(thing)) and hooks.active:
-                    note((clock(), GIVE, key(thing, *args, *kwargs.values()), None))
-                    ledger.settle_many()
+                    note((clock(), GIVE, key(thing, args or (*kwargs.values(),)), None))
+                    if len(events) > MANY:
+                        ledger.settle()
                 return release(thing, *args, **kwargs)
 
             return released
@@ -221,8 +229,12 @@ def _file_of(cls: type) -> str:
     return getattr(sys.modules.get(cls.__module__), "__file__", None) or ""
 
 
-def _behind_greenlet() -> Site | None:
-    """Return the line that waits for the running greenlet: SQLAlchemy hides async code in one."""
+def _behind_greenlet() -> Spot | None:
+    """Return where the running greenlet is awaited: SQLAlchemy hides async code in one."""
     greenlet = sys.modules.get("greenlet")
     parent = greenlet.getcurrent().parent if greenlet else None
-    return innermost(stack_of(parent.gr_frame)) if parent is not None else None
+    frame: Any = parent.gr_frame if parent is not None else None
+    site = innermost(stack_of(frame))
+    while site is not None and frame.f_code is not site[0]:
+        frame = frame.f_back
+    return None if site is None else (site[0], frame.f_lasti)

@@ -31,7 +31,7 @@ def reference_pool(pool: Any) -> Target | None:
         # Not by what the pool does: a lease that met a cancelled caller is handed on in there.
         observer.takes(lease, "__aenter__", lambda thing, _: id(thing), is_of_pool)
         for name in ("__aexit__", "release"):
-            observer.gives(lease, name, lambda thing, *_: id(thing), is_held)
+            observer.gives(lease, name, lambda thing, _: id(thing), is_held)
 
     return Target(
         pool,

@@ -78,7 +78,7 @@ class _Requests:
 
     def _follow_waiting(self, key: int, request: Any) -> None:
         if key not in self._asks:
-            self._asks[key] = self._observer.ledger.ask(self._observer.site()), request
+            self._asks[key] = self._observer.ledger.ask(self._observer.spot()), request
         # All who wait are given the connection that is free, and the first of them gets it.
         is_taken = not self._is_shared and id(request.connection) in self._leases.values()
         if request.connection is not None and not is_taken:
@@ -115,7 +115,7 @@ def aiohttp_connector(pool: Any) -> Target | None:
 
     def place(observer: Observer) -> None:
         observer.takes(type(pool), "connect", lambda _, connection: id(connection._protocol))
-        observer.gives(type(pool), "_release", lambda _, __, protocol, *___: id(protocol))
+        observer.gives(type(pool), "_release", lambda _, given: id(given[1]))
         observer.creates(type(pool), "_create_connection")
 
     per_host = pool.limit_per_host

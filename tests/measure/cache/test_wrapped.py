@@ -1,6 +1,8 @@
 """Caches that count nothing: their lookups are counted for a block, and then left as they were."""
 
 import asyncio
+import copy
+import inspect
 import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -28,7 +30,6 @@ def test_cachetools_is_counted_through_its_function(perf_cache: PerfCache, kind:
         for key in KEYS:
             answer(key)
     assert (hits.sequence, hits.evictions, hits.size_after) == ("MMHHM", 1, 2)
-    assert type(cache) is getattr(library, kind)
     answer(1)
     assert hits.hits == 2
 
@@ -56,6 +57,32 @@ def test_lookup_by_what_cannot_be_a_key_is_no_lookup(perf_cache: PerfCache, kind
             cache[[]]
         cache[1]
     assert (hits.hits, hits.misses) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hit_of_cachetools_runs_in_as_many_frames_as_without_the_block(
+    perf_cache: PerfCache, kind: str
+) -> None:
+    library: Any = pytest.importorskip("cachetools")
+    depths = []
+
+    class Key:
+        def __hash__(self) -> int:
+            depths.append(len(inspect.stack(0)))
+            return 1
+
+    def look_up() -> list[int]:
+        depths.clear()
+        assert cache[key] == 1
+        return depths.copy()
+
+    cache, other, key = made(library, kind), made(library, kind), Key()
+    cache[key] = 1
+    before = look_up()
+    with perf_cache(cache):
+        assert look_up() == before
+    with perf_cache(other), perf_cache(cache):
+        assert look_up() == before
 
 
 def test_cachetools_with_a_lock_is_counted(perf_cache: PerfCache) -> None:
@@ -114,7 +141,56 @@ def test_blocks_on_a_wrapped_cache_nest_and_overlap(perf_cache: PerfCache) -> No
     cache.get("c")
     second.__exit__(None, None, None)
     assert (first.sequence, second.sequence) == ("MM", "MH")
-    assert type(cache) is library.LRUCache
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_caches_of_one_class_are_counted_apart_and_leave_it_as_it_was(
+    perf_cache: PerfCache, kind: str
+) -> None:
+    library: Any = pytest.importorskip("cachetools")
+    cls, before = getattr(library, kind), dict(vars(getattr(library, kind)))
+    caches = [made(library, kind) for _ in range(3)]
+    for cache in caches:
+        cache["a"] = 1
+    blocks = [perf_cache(cache) for cache in caches[:2]]
+    for block in blocks:
+        block.__enter__()
+    for cache in caches:
+        assert (cache["a"], cache.get("a"), cache.get("b")) == (1, 1, None)
+        with pytest.raises(KeyError):
+            cache["b"]
+        cache["b"] = cache["c"] = 2
+    blocks[0].__exit__(None, None, None)  # the one that began first
+    for cache in caches:
+        assert cache["c"] == 2
+    blocks[1].__exit__(None, None, None)
+    assert [block.sequence for block in blocks] == ["HHMM", "HHMMH"]
+    assert [block.evictions for block in blocks] == [1, 1]
+    assert vars(cls) == before
+
+
+def test_cache_of_the_plain_class_and_one_of_another_are_counted_apart(
+    perf_cache: PerfCache,
+) -> None:
+    library: Any = pytest.importorskip("cachetools")
+    plain, lru = library.Cache(5), library.LRUCache(5)
+    plain["a"] = lru["a"] = 1
+    with perf_cache(plain) as first, perf_cache(lru) as second:
+        assert (plain["a"], lru["a"], lru["a"], lru.get("b")) == (1, 1, 1, None)
+    assert (first.sequence, second.sequence) == ("H", "HHM")
+
+
+def test_cachetools_in_a_block_keeps_its_class_and_its_copies_are_not_counted(
+    perf_cache: PerfCache,
+) -> None:
+    library: Any = pytest.importorskip("cachetools")
+    cache = library.LRUCache(5)
+    cache["a"] = 1
+    with perf_cache(cache) as hits:
+        assert type(cache) is library.LRUCache
+        for each in copy.copy(cache), copy.deepcopy(cache):
+            assert (each["a"], each.get("b")) == (1, None)
+    assert (hits.hits, hits.misses) == (0, 0)
 
 
 def test_block_left_by_an_error_leaves_the_cache_as_it_was(perf_cache: PerfCache) -> None:
@@ -130,7 +206,8 @@ def test_block_left_by_an_error_leaves_the_cache_as_it_was(perf_cache: PerfCache
     with pytest.raises(ValueError, match="of the block"):
         work()
     assert hits.misses == 1
-    assert type(cache) is library.LRUCache
+    cache.get("a")
+    assert (hits.misses, "get" in vars(library.LRUCache)) == (1, False)
 
 
 def test_refused_block_leaves_the_cache_as_it_was(perf_cache: PerfCache) -> None:
@@ -138,7 +215,7 @@ def test_refused_block_leaves_the_cache_as_it_was(perf_cache: PerfCache) -> None
     cache = library.LRUCache(5)
     with pytest.raises(RuntimeError, match="warm=True"):
         perf_cache(cache, warm=True).__enter__()
-    assert type(cache) is library.LRUCache
+    assert "get" not in vars(library.LRUCache)
 
 
 def test_other_caches_of_a_class_are_not_counted(perf_cache: PerfCache) -> None:
@@ -151,6 +228,23 @@ def test_other_caches_of_a_class_are_not_counted(perf_cache: PerfCache) -> None:
         mine.get("a", 3)
     assert hits.sequence == "M"
     assert (library.Moka.get, library.Moka.get_with) == before
+
+
+def test_overlapping_blocks_on_caches_of_moka_leave_their_class_as_it_was(
+    perf_cache: PerfCache,
+) -> None:
+    library: Any = pytest.importorskip("moka_py")
+    before = dict(vars(library.Moka))
+    caches = [library.Moka(10), library.Moka(10)]
+    first, second = map(perf_cache, caches)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    for cache in caches:
+        cache.get("a")
+    second.__exit__(None, None, None)
+    assert (first.sequence, second.sequence) == ("", "M")
+    assert dict(vars(library.Moka)) == before
 
 
 def test_moka_is_counted(perf_cache: PerfCache) -> None:
@@ -196,22 +290,28 @@ async def test_cashews_is_counted(perf_cache: PerfCache) -> None:
         assert await cache.get("x", default=6) == 6
         await cache.set("y", None)
         assert await cache.get_many("x", "y", default=7) == (7, None)
+        other = library.Cache()
+        other.setup("mem://")
+        assert (await other.get("x", 5), await other.get_many("x")) == (5, (None,))
     assert (hits.sequence, hits.size_after) == ("MMHHMMMMH", 4)
     await ask(answer)
-    assert not {"get", "get_many"} & set(vars(cache))
+    assert not {"get", "get_many"} & {*vars(cache), *vars(library.Cache)}
 
 
 @pytest.mark.asyncio
 async def test_aiocache_is_counted(perf_cache: PerfCache) -> None:
     library: Any = pytest.importorskip("aiocache")
-    answer = library.cached()(echo)
+    answer, other = library.cached()(echo), library.SimpleMemoryCache()
+    before = dict(vars(type(other)))
     async with perf_cache(answer) as hits:
         await ask(answer)
+        assert (await other.get("x", 5), await other.multi_get(["x"])) == (5, [None])
         assert await answer.cache.get("x", 5) == 5
         assert await answer.cache.get("x", default=6) == 6
         assert await answer.cache.multi_get(["x", "y"]) == [None, None]
     assert (hits.sequence, hits.size_after) == ("MMHHMMMMM", 3)
     assert not {"get", "multi_get"} & set(vars(answer.cache))
+    assert dict(vars(type(other))) == before
 
 
 @pytest.fixture(scope="module")
@@ -252,8 +352,9 @@ def test_backend_of_django_that_gets_many_at_once_is_counted(
     cache.set("a", 1)
     with perf_cache(cache) as hits:
         assert cache.get_many(iter(["a", "b"])) == {"a": 1}
+        assert AtOnce("there", {}).get_many(["b"]) == {}
     assert hits.sequence == "HM"
-    assert type(cache) is AtOnce
+    assert "get" not in vars(AtOnce)
 
 
 @pytest.mark.parametrize("default", [3, lambda: 3])
@@ -273,6 +374,18 @@ def test_async_calls_of_django_are_counted(perf_cache: PerfCache, django: Any) -
             assert await django.aget_or_set("a", 3) == 3
             assert await django.aget("a") == 3
         assert (hits.hits, hits.misses) == (1, 2)
+
+    asyncio.run(look_up())
+
+
+def test_other_caches_of_django_are_not_counted(perf_cache: PerfCache, django: Any) -> None:
+    other = pytest.importorskip("django.core.cache.backends.locmem").LocMemCache("other", {})
+
+    async def look_up() -> None:
+        async with perf_cache(django) as hits:
+            assert (other.get("a"), other.get("a", 5), other.get_or_set("a", 6)) == (None, 5, 6)
+            assert await other.aget_or_set("b", 7) == 7
+        assert (hits.hits, hits.misses) == (0, 0)
 
     asyncio.run(look_up())
 

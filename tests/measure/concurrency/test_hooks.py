@@ -78,6 +78,43 @@ def test_hook_that_cannot_be_placed_says_so(hooks: Hooks, owner: object, name: s
     hooks.undo()
 
 
+def test_hook_of_a_class_method_or_an_inherited_function_gets_what_the_class_returns(
+    hooks: Hooks,
+) -> None:
+    class Front(Door):
+        @classmethod
+        def name(cls) -> list[str]:
+            return [cls.__name__]
+
+    assert hooks.place(Front, "name", noting(hooks, "hooked"))
+    assert hooks.place(Front, "open", noting(hooks, "hooked"))
+    assert (Front.__dict__["name"](), Front().open()) == (["hooked", "Front"], ["hooked", "opened"])
+    assert Door().open() == ["opened"]
+
+
+def test_class_is_not_asked_for_its_functions_since_each_answer_takes_a_version(
+    hooks: Hooks,
+) -> None:
+    asked = set()
+
+    class Noted(type):
+        def __getattribute__(cls, name: str) -> Any:
+            asked.add(name)
+            return super().__getattribute__(name)
+
+    class Gate(Door, metaclass=Noted):
+        def close(self) -> list[str]:
+            return ["closed"]
+
+    gate = Gate()
+    for name in ("open", "close"):
+        assert hooks.place(Gate, name, noting(hooks, "hooked"))
+    assert (gate.open(), gate.close()) == (["hooked", "opened"], ["hooked", "closed"])
+    hooks.undo()
+    assert (gate.open(), gate.close()) == (["opened"], ["closed"])
+    assert not asked & {"open", "close"}
+
+
 def test_hook_that_its_maker_declines_is_not_placed(hooks: Hooks) -> None:
     before = Door.open
     assert not hooks.place(Door, "open", lambda original: None)

@@ -1,6 +1,8 @@
 """What a ledger makes of what it is told; its clock moves by hand."""
 
-from pytest_agentperf.measure.pool.ledger import Ledger
+import inspect
+
+from pytest_agentperf.measure.pool.ledger import MANY, Ledger
 from tests.measure.conftest import FakeClock
 
 
@@ -98,3 +100,33 @@ def test_pool_without_a_limit_is_never_full(clock: FakeClock) -> None:
     clock.advance(1)
     tally = ledger.tally("pool")
     assert (tally.in_use_max, tally.full, tally.waits) == (3, 0.0, 0)
+
+
+def test_one_lease_after_the_other_is_one_at_once(clock: FakeClock) -> None:
+    ledger = Ledger(clock, 4)
+    for _ in range(3):
+        taken(ledger, "a")
+        clock.advance(1)
+        ledger.give("a")
+    load = ledger.tally("pool").load
+    assert load is not None
+    assert load.most == 1
+
+
+def test_what_is_noted_is_settled_before_it_is_much(clock: FakeClock) -> None:
+    ledger = Ledger(clock, 4)
+    for _ in range(MANY):
+        taken(ledger, "a")
+        ledger.give("a")
+        assert len(ledger.events) <= MANY + 2  # a lease and its return follow the ask
+    assert ledger.tally("pool").acquired == MANY
+
+
+def test_spot_is_shown_as_the_line_of_its_instruction(clock: FakeClock) -> None:
+    frame = inspect.currentframe()
+    assert frame is not None
+    ledger = Ledger(clock, 4)
+    ledger.take(ledger.ask((frame.f_code, frame.f_lasti)), "a")  # here
+    (held,) = ledger.tally("pool").held
+    assert held.place is not None
+    assert held.place.source.endswith("# here")

@@ -14,7 +14,7 @@ from pytest_agentperf.measure.cache.cachetools_hooks import hook_cachetools
 from pytest_agentperf.measure.cache.counts import Counts, Tally
 from pytest_agentperf.measure.cache.django_hooks import hook_django
 from pytest_agentperf.measure.cache.probe import Place, Probe
-from pytest_agentperf.measure.concurrency.hooks import Hooks
+from pytest_agentperf.measure.hooks import Hooks
 
 __all__ = ["is_made_by", "wrapping_probe"]
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.errors import UsageError
-from pytest_agentperf.measure.concurrency.hooks import Hooks
+from pytest_agentperf.measure.hooks import Hooks
 from pytest_agentperf.measure.pool.readers import stats_of
 from pytest_agentperf.measure.timings import name_of
 

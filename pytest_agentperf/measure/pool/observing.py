@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pytest_agentperf.core.errors import UsageError
-from pytest_agentperf.measure.concurrency.hooks import Hooks
 from pytest_agentperf.measure.concurrency.origins import caller, innermost
 from pytest_agentperf.measure.frames import stack_of
+from pytest_agentperf.measure.hooks import Hooks
 from pytest_agentperf.measure.pool.ledger import ASK, GIVE, MANY, TAKE, Ledger, Spot
 
 __all__ = ["Observer", "Target"]

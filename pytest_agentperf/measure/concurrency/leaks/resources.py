@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
-from pytest_agentperf.measure.concurrency.hooks import Hooks
 from pytest_agentperf.measure.concurrency.leaks.leak import Kind, Leak, LeakSource, leak
 from pytest_agentperf.measure.concurrency.origins import innermost, off_the_loop
 from pytest_agentperf.measure.frames import Site, stack_of
+from pytest_agentperf.measure.hooks import Hooks
 
 __all__ = ["DescriptorLeaks", "Origin", "ProcessLeaks", "ThreadLeaks"]
 

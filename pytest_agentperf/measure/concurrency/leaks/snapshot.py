@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from pytest_agentperf.core.clock import REAL_TIME
-from pytest_agentperf.measure.concurrency.hooks import Hooks
 from pytest_agentperf.measure.concurrency.leaks.leak import Kind, Leak, LeakSource
 from pytest_agentperf.measure.concurrency.leaks.resources import (
     DescriptorLeaks,
@@ -22,6 +21,7 @@ from pytest_agentperf.measure.concurrency.leaks.unfinished import (
     TaskLeaks,
 )
 from pytest_agentperf.measure.concurrency.origins import caller, off_the_loop
+from pytest_agentperf.measure.hooks import Hooks
 
 __all__ = ["METRICS", "Leak", "Snapshot"]
 

@@ -12,7 +12,6 @@ from types import AsyncGeneratorType, CodeType, FunctionType
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet, ref
 
-from pytest_agentperf.measure.concurrency.hooks import Hooks
 from pytest_agentperf.measure.concurrency.leaks.leak import Kind, Leak, LeakSource, leak
 from pytest_agentperf.measure.concurrency.origins import (
     caller,
@@ -22,6 +21,7 @@ from pytest_agentperf.measure.concurrency.origins import (
     users_caller,
 )
 from pytest_agentperf.measure.frames import Site
+from pytest_agentperf.measure.hooks import Hooks
 
 __all__ = ["Collector", "CoroutineLeaks", "GeneratorLeaks", "TaskLeaks"]
 

@@ -7,9 +7,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from pytest_agentperf.core.clock import Clock
-from pytest_agentperf.measure.concurrency.hooks import Hooks
 from pytest_agentperf.measure.concurrency.origins import caller, current_task
 from pytest_agentperf.measure.frames import Site
+from pytest_agentperf.measure.hooks import Hooks
 
 __all__ = ["Kind", "Record", "Stopwatch"]
 

@@ -18,7 +18,6 @@ from unittest import mock
 import anyio.to_thread
 import pytest
 
-from pytest_agentperf.measure.concurrency.hooks import Hooks
 from pytest_agentperf.measure.concurrency.leaks import resources
 from pytest_agentperf.measure.concurrency.leaks.leak import LeakSource
 from pytest_agentperf.measure.concurrency.leaks.resources import (
@@ -27,6 +26,7 @@ from pytest_agentperf.measure.concurrency.leaks.resources import (
     ThreadLeaks,
 )
 from pytest_agentperf.measure.concurrency.origins import caller
+from pytest_agentperf.measure.hooks import Hooks
 
 
 @pytest.fixture

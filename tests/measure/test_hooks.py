@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_agentperf.measure.concurrency.hooks import Hooks
+from pytest_agentperf.measure.hooks import Hooks
 
 
 class Door:

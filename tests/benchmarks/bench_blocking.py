@@ -87,8 +87,8 @@ def sized(make: Callable[[int], Any], work: Callable[[Any], object], size: int) 
         spent = time.thread_time() - began
         if 0.85 * SECONDS < spent < 1.2 * SECONDS:
             break
-        # Damped: the time of some grows faster than their size.
-        size = max(int(size * min(max(SECONDS / max(spent, 1e-3), 0.1), 10) ** 0.6), 1)
+        # Damped, else it would swing for ever: some take 16 times as long at twice the size.
+        size = max(int(size * min(max(SECONDS / max(spent, 1e-3), 0.1), 10) ** 0.35), 1)
     return value
 
 

@@ -1,6 +1,7 @@
 """What a watch of the loop costs: the processor time of busy loops with it and without.
 
-Interleaved rounds in one process; the ratio of the least times counts, for noise only adds. "A
+Interleaved rounds in one process; the ratio of the least times counts, for noise only adds: many
+short rounds, for others leave the machine alone for a moment more often than for long. "A
 thread beside" is one that sleeps, as any call of `asyncio.to_thread` leaves: it alone costs what
 asks the system for events in every iteration some per cent, with or without a watch.
 """
@@ -27,20 +28,21 @@ from pytest_agentperf.measure.concurrency.watch import Watch
 from pytest_agentperf.measure.monitors import Monitors
 
 ROUNDS = 9
+SHORT_ROUNDS = 21
 Load: TypeAlias = Callable[[], Awaitable[None]]
 Around: TypeAlias = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 
 
 async def switches() -> None:
     async def work() -> None:
-        for _ in range(1000):
+        for _ in range(500):
             await asyncio.sleep(0)
 
     await asyncio.gather(*(work() for _ in range(100)))
 
 
 async def call_soon() -> None:
-    loop, done, left = asyncio.get_running_loop(), asyncio.Event(), 100_000
+    loop, done, left = asyncio.get_running_loop(), asyncio.Event(), 50_000
 
     def again() -> None:
         nonlocal left
@@ -58,7 +60,7 @@ async def create_task() -> None:
     async def nothing() -> None:
         pass
 
-    for _ in range(20_000):
+    for _ in range(10_000):
         await asyncio.create_task(nothing())
 
 
@@ -70,7 +72,7 @@ async def stream_echo() -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    for _ in range(4000):
+    for _ in range(2000):
         writer.write(b"x" * 64)
         await reader.readexactly(64)
     writer.close()
@@ -160,7 +162,7 @@ async def processor_seconds(load: Load, around: Around) -> float:
 def least(load: Load, around: dict[str, Around]) -> dict[str, float]:
     """Return the least processor time of *load* within each of *around*, in interleaved rounds."""
     spent: dict[str, list[float]] = {name: [] for name in around}
-    for _ in range(ROUNDS):
+    for _ in range(SHORT_ROUNDS):
         for name, entered in around.items():
             spent[name].append(asyncio.run(processor_seconds(load, entered)))
     return {name: min(values) for name, values in spent.items()}

@@ -24,6 +24,7 @@ __all__ = ["AsyncioLoop", "ObservedLoop", "OpaqueLoop", "running_loop"]
 _EVENTS: Final = asyncio.events.__file__
 _BASE_EVENTS: Final = asyncio.base_events.__file__
 _RESUME: Final = opcode.opmap["RESUME"]
+_MARKS: "Final[Iterator[int]]" = itertools.count(-1, -1)  # no `id`, no `NEXT`, no `IDLE`
 
 
 class ObservedLoop(Protocol):
@@ -212,7 +213,8 @@ class OpaqueLoop(_OfAsyncio):
     """A compiled loop, such as uvloop: its Python frames begin with those of a step.
 
     What calls the loop is found when it is made, which must be in a coroutine that the loop runs.
-    Steps are known by their task; a callback by its code, unless it was just called.
+    Steps are known by their task; those of none by a mark on their outermost frame, as two calls of
+    one function look alike, and a frame that is kept to compare it keeps the user's locals.
     """
 
     shows_next = False
@@ -220,17 +222,13 @@ class OpaqueLoop(_OfAsyncio):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._caller = _caller_of_loop(sys._getframe())
-        self._new_keys: Iterator[int] = itertools.count(-1, -1)
 
     def glance(self) -> int:
         outermost = self._outermost(self._frame())
         if outermost is None:
             return IDLE
         task = asyncio.current_task(self.loop)
-        if task is not None:
-            return id(task)
-        code = outermost.f_code
-        return next(self._new_keys) if _was_just_called(outermost) else id(code)
+        return _mark_of(outermost) if task is None else id(task)
 
     def stack(self) -> Stack:
         frame = self._frame()
@@ -247,6 +245,20 @@ class OpaqueLoop(_OfAsyncio):
         while frame is not None and frame.f_code is not self._caller:
             above, frame = frame, frame.f_back
         return above if frame else None
+
+
+class _Mark(int):
+    """Tells a frame from all others, as its trace function, which as such does nothing."""
+
+    def __call__(self, frame: FrameType, event: str, arg: object) -> None:
+        pass
+
+
+def _mark_of(frame: FrameType) -> int:
+    """Return the mark of *frame*, by now at least; where it is traced, what its code is."""
+    if frame.f_trace is None:
+        frame.f_trace = _Mark(next(_MARKS))
+    return frame.f_trace if isinstance(frame.f_trace, _Mark) else id(frame.f_code)
 
 
 def _caller_of_loop(frame: FrameType) -> object:

@@ -206,7 +206,7 @@ class Watchdog:
             self.timer.slow.append(TimedStep(self.timer.began, at))
         else:
             self._end(step, ping)
-        self._end_timed(ping)
+        self._end_timed(ping, at)
 
     def answer(self) -> None:
         """Answer the ping in place of the loop, in a step of the loop that ends the watch."""
@@ -264,7 +264,7 @@ class Watchdog:
             delay = self._cost(ping.sent, answered).run_delay if ping.is_late else 0.0
             self._add_lags(answered, delay)
         self._end(self._steps.answer(answered), ping)
-        self._end_timed(ping)
+        self._end_timed(ping, answered)  # what ended since may be what this look saw
         while len(self._readings) > 1 and self._readings[1][0] < answered - _HISTORY:
             self._readings.popleft()
 
@@ -289,12 +289,14 @@ class Watchdog:
             is_exact = self.timer is not None  # the step that started the watch is in no handle
             self._report(step.began, step.ended, step, ping, is_exact=is_exact)
 
-    def _end_timed(self, ping: Ping | None) -> None:
-        """Take the steps that were timed, with what was seen of them."""
-        while self.timer and self.timer.slow:
+    def _end_timed(self, ping: Ping | None, until: float) -> None:
+        """Take the steps that were timed and ended by *until*, with what was seen of them."""
+        while self.timer and self.timer.slow and self.timer.slow[0].ended <= until:
             timed = self.timer.slow.popleft()
             if timed.ended - timed.began >= self._threshold:
-                step = overlapping(self._seen, timed.began, timed.ended)
+                # That it rested when at last somebody could look tells nothing of a step.
+                seen = (step for step in self._seen if step.key != IDLE)
+                step = overlapping(seen, timed.began, timed.ended)
                 if step is None or not step.seconds_at:
                     step = Step(NEXT, timed.began, timed.ended, task=timed.task)
                     step.seconds_at = {(timed.origin,): 0.0} if timed.origin else {}

@@ -1,5 +1,6 @@
 """Tests of the watchdog's decisions, on a loop and counters that tell what a test wants."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.measure.concurrency.loop.attribution import Reading
 from pytest_agentperf.measure.concurrency.loop.blocking import Blocking, BlockLog
+from pytest_agentperf.measure.concurrency.loop.handles import TimedStep
 from pytest_agentperf.measure.concurrency.loop.steps import IDLE, Stack
 from pytest_agentperf.measure.concurrency.loop.watchdog import Watchdog
 
@@ -71,8 +73,10 @@ class Counters:
         self.cpu = self.gc = self.delay = 0.0
         self.own_delay, self.own_turns = 0.0, 1
         self.others = 0.0
+        self.meanwhile: Callable[[], None] = lambda: None
 
     def refresh(self) -> tuple[float, int]:
+        self.meanwhile()  # to read gives up the GIL
         return self.own_delay, self.own_turns
 
     def read(self) -> Reading:
@@ -86,13 +90,23 @@ class Counters:
         )
 
 
+class Timer:
+    """A timer of steps, to which a test adds those that ended."""
+
+    def __init__(self) -> None:
+        self.began = 1e9  # it times the pings
+        self.slow: deque[TimedStep] = deque()
+
+
 class Scene:
     """A watchdog that looks every 10 ms, at 25 ms, and what it sees."""
 
-    def __init__(self) -> None:
+    def __init__(self, timer: Timer | None = None) -> None:
         self.now = 0.0
         self.loop, self.counters, self.log = Loop(), Counters(), BlockLog()
-        self.dog = Watchdog(self.loop, self.counters, 0.025, lambda: self.now, self.log, Sample())
+        self.dog = Watchdog(
+            self.loop, self.counters, 0.025, lambda: self.now, self.log, Sample(), timer
+        )
         self.dog.begin()
         self.answer()
 
@@ -207,3 +221,40 @@ def test_collection_in_code_that_blocks_without_it_is_the_codes_block(
         scene.look(WORK)
     scene.rest()
     assert [block.cause for block in scene.blocks] == [cause]
+
+
+def origin() -> None:
+    """Be the function that the loop called."""
+
+
+@pytest.mark.parametrize(
+    ("key", "is_over", "shown"), [(WORK, False, "line"), (IDLE, True, "origin")]
+)
+def test_timed_step_has_the_line_that_was_seen_while_it_ran(
+    key: int, is_over: bool, shown: str
+) -> None:
+    timer = Timer()
+    scene = Scene(timer)
+    scene.rest()
+    site = (origin.__code__, origin.__code__.co_firstlineno)
+
+    def end_step() -> None:
+        if not timer.slow:
+            timer.slow.append(TimedStep(scene.now - 0.07, scene.now, site))
+
+    scene.loop.key = WORK
+    scene.dog.look()
+    scene.answer()
+    scene.pass_time(0.08, cpu=0.07)
+    if is_over:
+        end_step()
+    else:
+        scene.counters.meanwhile = end_step
+    scene.look(key)
+    scene.counters.meanwhile = lambda: None
+    scene.rest()
+    (block,) = scene.blocks
+    assert block.is_exact
+    assert block.wall == pytest.approx(0.07)
+    assert block.place is not None
+    assert block.place.function == shown

@@ -1,9 +1,9 @@
 """What a watch of the loop costs: the processor time of busy loops with it and without.
 
-Interleaved rounds in one process; the ratio of the least times counts, for noise only adds: many
-short rounds, for others leave the machine alone for a moment more often than for long. "A
-thread beside" is one that sleeps, as any call of `asyncio.to_thread` leaves: it alone costs what
-asks the system for events in every iteration some per cent, with or without a watch.
+Interleaved short rounds in one process, each ÷ the mean of two rounds without anything beside it;
+the median counts, for the same loop takes 58 ms or 65 ms by where its objects happen to lie, and
+the least of all rounds would compare strokes of luck. "A thread that wakes as often" does nothing
+else: to win the GIL from a loop that gives it up for microseconds is most of what a watch costs.
 """
 
 import asyncio
@@ -23,12 +23,13 @@ import pytest
 
 from pytest_agentperf.core.clock import REAL_TIME
 from pytest_agentperf.measure.concurrency.loop.loopwatch import LoopWatch
+from pytest_agentperf.measure.concurrency.loop.watchdog import TICK
 from pytest_agentperf.measure.concurrency.settings import WatchContext, WatchSettings
 from pytest_agentperf.measure.concurrency.watch import Watch
 from pytest_agentperf.measure.monitors import Monitors
 
 ROUNDS = 9
-SHORT_ROUNDS = 21
+SHORT_ROUNDS = 31
 Load: TypeAlias = Callable[[], Awaitable[None]]
 Around: TypeAlias = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 
@@ -86,14 +87,19 @@ async def nothing() -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def thread_beside() -> AsyncIterator[None]:
-    wake = threading.Event()
-    thread = threading.Thread(target=wake.wait)
+async def waking_thread() -> AsyncIterator[None]:
+    is_over = threading.Event()
+
+    def wake() -> None:
+        while not is_over.wait(TICK):
+            pass
+
+    thread = threading.Thread(target=wake)
     thread.start()
     try:
         yield
     finally:
-        wake.set()
+        is_over.set()
         thread.join()
 
 
@@ -146,7 +152,7 @@ AROUND: dict[str, tuple[Around, str]] = {
     "watch": (watch, "<= 1.03"),
     "exact watch": (exact_watch, "<= 1.20"),
     "all parts of perf_concurrency": (all_parts, "shown"),
-    "a thread beside": (thread_beside, "shown"),
+    "a thread that wakes as often": (waking_thread, "shown"),
     "pyleak 25/5 ms": (pyleak, "shown"),
     "blockbuster": (blockbuster, "shown"),
 }
@@ -159,27 +165,17 @@ async def processor_seconds(load: Load, around: Around) -> float:
         return time.process_time() - began
 
 
-def least(load: Load, around: dict[str, Around]) -> dict[str, float]:
-    """Return the least processor time of *load* within each of *around*, in interleaved rounds."""
-    spent: dict[str, list[float]] = {name: [] for name in around}
-    for _ in range(SHORT_ROUNDS):
-        for name, entered in around.items():
-            spent[name].append(asyncio.run(processor_seconds(load, entered)))
-    return {name: min(values) for name, values in spent.items()}
-
-
 @pytest.mark.parametrize("load", [stream_echo, switches, create_task, call_soon])
 def bench_overhead(record_ratio: Callable[[str, str, float], None], load: Load) -> None:
-    around = {"nothing": nothing, **{name: entered for name, (entered, _) in AROUND.items()}}
-    times = least(load, {**around, "nothing again": nothing})
-    name = load.__name__
-    for entered, (_, must_be) in AROUND.items():
-        record_ratio(f"{name}: {entered} ÷ nothing", must_be, times[entered] / times["nothing"])
-    beside = times["a thread beside"]
-    record_ratio(f"{name}: watch ÷ a thread beside", "shown", times["watch"] / beside)
-    record_ratio(
-        f"{name}: nothing ÷ nothing (A/A)", "noise", times["nothing again"] / times["nothing"]
-    )
+    name, entered = load.__name__, {kind: each for kind, (each, _) in AROUND.items()}
+    around = {"nothing": nothing, **entered, "nothing again": nothing}
+    for _ in range(SHORT_ROUNDS):
+        times = {kind: asyncio.run(processor_seconds(load, each)) for kind, each in around.items()}
+        base = (times["nothing"] + times["nothing again"]) / 2
+        for kind, (_, must_be) in AROUND.items():
+            record_ratio(f"{name}: {kind} ÷ nothing", must_be, times[kind] / base)
+        again = times["nothing again"] / times["nothing"]
+        record_ratio(f"{name}: nothing ÷ nothing (A/A)", "noise", again)
 
 
 @pytest.mark.parametrize("load", [stream_echo, switches, create_task, call_soon])

@@ -40,6 +40,7 @@ _SEEN: Final = 64
 # Turns of the watchdog between two readings that are its own doing.
 _OWN_TURNS: Final = 20
 _NEARLY: Final = 0.75
+_SOME: Final = 0.1
 # What can hold a loop that runs no step.
 _FROM_OUTSIDE: Final = frozenset({"gil", "gc", "suspended"})
 
@@ -317,8 +318,10 @@ class Watchdog:
             if early.cpu - early.gc >= self._threshold:
                 cause = "computing"
         stack = main_stack(step)
-        if cause == "waiting" and cost.others > seconds / 2 and not culprit(stack):
-            cause = "gil"  # no line of anybody's waited, and others computed all the while
+        if cause == "waiting" and cost.others > _SOME * seconds and not culprit(stack):
+            # Nobody could see a line that waited, and others computed: they had the GIL, even if
+            # a busy system let them run for a part of that time only.
+            cause = "gil"
         # It ran nothing, and the system was late; unless somebody kept the GIL all the while, and
         # the step was over when at last the GIL came round to the watchdog.
         is_sure = cause in _FROM_OUTSIDE or cost.surely_starved >= _NEARLY * wall

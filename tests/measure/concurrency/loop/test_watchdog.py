@@ -188,14 +188,22 @@ def test_gil_that_was_kept_for_long_is_a_block_though_its_step_is_over(
     assert all(block.is_by_user and block.place is None for block in scene.blocks)
 
 
-@pytest.mark.parametrize(("seen", "cause"), [(STACK, "waiting"), ((), "gil")])
+@pytest.mark.parametrize(
+    ("seen", "computed", "cause"),
+    [
+        (STACK, 0.005, "waiting"),
+        ((), 0.005, "gil"),
+        ((), 0.001, "gil"),  # as far as a busy system let them
+        ((), 0.0002, "waiting"),
+    ],
+)
 def test_wait_beside_threads_that_compute_is_for_the_gil_where_no_line_waits(
-    scene: Scene, seen: Stack, cause: str
+    scene: Scene, seen: Stack, computed: float, cause: str
 ) -> None:
     scene.loop.seen = seen
     for _ in range(8):
         scene.pass_time(0.005)
-        scene.counters.others += 0.005
+        scene.counters.others += computed
         scene.look(WORK)
     scene.rest()
     assert [block.cause for block in scene.blocks] == [cause]

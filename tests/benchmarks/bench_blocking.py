@@ -40,6 +40,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from pytest_agentperf.measure.concurrency.loop.loopwatch import LoopWatch
+from tests.benchmarks.waking import waking_thread
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # else a matrix product takes what it takes
 RUNS = 5
@@ -765,24 +766,6 @@ BESIDE_A_THREAD = "GIL, beside a thread that wakes"
 KINDS = [("first", FIRST), ("more", MORE), ("GIL", HOLDS_GIL), (BESIDE_A_THREAD, HOLDS_GIL)]
 
 
-@contextlib.contextmanager
-def waking_thread() -> Iterator[None]:
-    """Wake a thread 20 times a second, which then wants the GIL as a watch does."""
-    is_over = threading.Event()
-
-    def wake() -> None:
-        while not is_over.wait(0.05):
-            pass
-
-    thread = threading.Thread(target=wake)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
-
-
 @pytest.mark.parametrize("loop", factories())
 @pytest.mark.parametrize("name", MONITORS)
 @pytest.mark.parametrize(("kind", "cases"), KINDS)
@@ -794,7 +777,7 @@ def bench_found(
     cases: list[Case],
 ) -> None:
     of = len(cases) * RUNS
-    with waking_thread() if kind == BESIDE_A_THREAD else contextlib.nullcontext():
+    with waking_thread(0.05) if kind == BESIDE_A_THREAD else contextlib.nullcontext():
         hits, exact, missed = count(cases, MONITORS[name], factories()[loop])
     print(f"\n{name}, {loop}, {kind}: found {hits}, exact {exact} of {of}; not exact: {missed}")
     wanted = name in OURS and kind in {"first", "GIL"}

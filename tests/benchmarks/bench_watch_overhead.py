@@ -13,7 +13,6 @@ import os
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -27,6 +26,7 @@ from pytest_agentperf.measure.concurrency.loop.watchdog import TICK
 from pytest_agentperf.measure.concurrency.settings import WatchContext, WatchSettings
 from pytest_agentperf.measure.concurrency.watch import Watch
 from pytest_agentperf.measure.monitors import Monitors
+from tests.benchmarks.waking import waking_thread
 
 ROUNDS = 9
 SHORT_ROUNDS = 31
@@ -87,20 +87,9 @@ async def nothing() -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def waking_thread() -> AsyncIterator[None]:
-    is_over = threading.Event()
-
-    def wake() -> None:
-        while not is_over.wait(TICK):
-            pass
-
-    thread = threading.Thread(target=wake)
-    thread.start()
-    try:
+async def waking() -> AsyncIterator[None]:
+    with waking_thread(TICK):
         yield
-    finally:
-        is_over.set()
-        thread.join()
 
 
 @contextlib.asynccontextmanager
@@ -152,7 +141,7 @@ AROUND: dict[str, tuple[Around, str]] = {
     "watch": (watch, "<= 1.03"),
     "exact watch": (exact_watch, "<= 1.20"),
     "all parts of perf_concurrency": (all_parts, "shown"),
-    "a thread that wakes as often": (waking_thread, "shown"),
+    "a thread that wakes as often": (waking, "shown"),
     "pyleak 25/5 ms": (pyleak, "shown"),
     "blockbuster": (blockbuster, "shown"),
 }

@@ -55,8 +55,11 @@ def _counting_look_up(cache: Any, tally: Tally, own: Any) -> FunctionType:
             hits += 1.0
             try:
                 return self._Cache__data[key]
-            except Exception:  # noqa: BLE001 -- no hit, whatever it is; the cache's own code says so
+            except KeyError:
+                hits -= 1.0  # a miss, which the cache's own code tells
+            except BaseException:  # of a key of the user's
                 hits -= 1.0
+                raise
         return own(self, key)
 
     tally.count_hits = lambda: int(hits)

@@ -59,6 +59,30 @@ def test_lookup_by_what_cannot_be_a_key_is_no_lookup(perf_cache: PerfCache, kind
     assert (hits.hits, hits.misses) == (1, 0)
 
 
+@pytest.mark.parametrize("kind", ["Cache", "LRUCache", "TTLCache"])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_lookup_that_a_key_breaks_off_is_none_and_asks_the_key_once(
+    perf_cache: PerfCache, kind: str, error: type[BaseException]
+) -> None:
+    library: Any = pytest.importorskip("cachetools")
+    cache = getattr(library, kind)(10, *((60,) if kind == "TTLCache" else ()))
+    cache[1] = 1
+    asked = []
+
+    class Key:
+        def __hash__(self) -> int:
+            return hash(1)
+
+        def __eq__(self, other: object) -> bool:
+            asked.append(other)
+            raise error
+
+    with perf_cache(cache) as hits, pytest.raises(error):
+        cache[Key()]
+    assert (hits.hits, hits.misses) == (0, 0)
+    assert asked == [1]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_hit_of_cachetools_runs_in_as_many_frames_as_without_the_block(
     perf_cache: PerfCache, kind: str

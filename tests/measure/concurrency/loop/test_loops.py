@@ -75,7 +75,11 @@ def keys_of(
 
 
 async def once_round() -> None:
-    await asyncio.sleep(0.001)
+    """Return when the loop has run all that was ready."""
+    loop = asyncio.get_running_loop()
+    reached = loop.create_future()
+    loop.call_soon(reached.set_result, None)
+    await reached
 
 
 def test_one_call_is_one_step_however_often_it_is_looked_at(

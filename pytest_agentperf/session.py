@@ -156,10 +156,8 @@ class PerfSession:
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Iterator[None]:
         """Watch the setup of an async fixture made for one test, whose budgets ask for that."""
-        if fixturedef.scope != "function" or not is_async_fixture(fixturedef):
-            yield
-            return
-        limits = self._limits.get(request.node.nodeid)
+        is_of_test = fixturedef.scope == "function" and is_async_fixture(fixturedef)
+        limits = self._limits.get(request.node.nodeid) if is_of_test else None
         if limits is None or "blocking" not in asked_parts(request.node, limits):
             yield
             return

@@ -111,7 +111,7 @@ class Gated(NamedTuple):
     """
 
     runs: "Mapping[str, Run]" = _NONE
-    comparisons: Sequence[ComparisonRecord] = []
+    comparisons: Sequence[ComparisonRecord] = ()
     broken: str = ""
 
 

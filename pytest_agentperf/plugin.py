@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+# Imported first, for it decides how the others are loaded.
+from pytest_agentperf import unrewritten as _unrewritten  # noqa: F401
+
 # Imported now, so that the clock is bound before any test can replace it.
 from pytest_agentperf.core import clock as _clock  # noqa: F401
 from pytest_agentperf.fixtures import (

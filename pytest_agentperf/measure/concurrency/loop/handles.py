@@ -1,4 +1,5 @@
 """Exact durations: every step of one asyncio loop is timed where the loop runs it."""
+# ruff: noqa: SLF001 -- handles are looked into
 
 import asyncio
 import functools
@@ -9,10 +10,13 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from pytest_agentperf.core.clock import REAL_TIME, Clock
 from pytest_agentperf.measure.frames import Site
 
-__all__ = ["HandleTimer", "TimedStep"]
+__all__ = ["TIMING", "HandleTimer", "TimedStep"]
 
 _Run: TypeAlias = Callable[[Any], object]
 _KEPT: Final = 10_000
+
+TIMING: Final = (__file__, "timed")
+"""The file and the name of the function that runs a step and times it."""
 
 
 class TimedStep(NamedTuple):
@@ -60,7 +64,7 @@ class HandleTimer:
         if self._end is None:
             self.began = self._clock()
             handles: Any = asyncio.Handle
-            handles._run, self._end = self._wrap(handles._run)  # noqa: SLF001
+            handles._run, self._end = self._wrap(handles._run)
 
     def stop(self) -> None:
         """Time no more, and take the wrapper out, unless somebody's own stands around it."""
@@ -69,23 +73,32 @@ class HandleTimer:
         self._end()
         self._end = None
         handles: Any = asyncio.Handle
-        outermost = handles._run  # noqa: SLF001
+        outermost = handles._run
         while getattr(outermost, "is_over", False):
             outermost = outermost.__wrapped__
-        handles._run = outermost  # noqa: SLF001
+        handles._run = outermost
 
     def _wrap(self, run: _Run) -> tuple[_Run, Callable[[], None]]:
         """Return *run*, timed, and what ends the timing."""
         # Half a million handles a second pass here: everything is a local or in a closure.
         loop: object = self._loop
         clock, threshold = self._clock, self._threshold
+        # Whatever a wrapper has copied from what it wraps, it has globals of its own.
+        is_asyncios = getattr(run, "__globals__", None) is vars(asyncio.events)
 
         @functools.wraps(run)
         def timed(handle: Any) -> object:
-            if handle._loop is not loop:  # noqa: SLF001
+            if handle._loop is not loop:
                 return run(handle)
             self.began = began = clock()
-            run(handle)
+            if is_asyncios:  # what it does, without another frame
+                try:
+                    handle._context.run(handle._callback, *handle._args)
+                except BaseException as error:  # noqa: BLE001 -- it is asyncio's to sort out
+                    handle._context = _Raising(handle, error)
+                    run(handle)
+            else:
+                run(handle)
             if clock() - began >= threshold:
                 self.slow.append(TimedStep(began, clock(), *_origin(handle)))
             return None
@@ -98,9 +111,25 @@ class HandleTimer:
         return timed, end
 
 
+class _Raising:
+    """Stands in for the context of *handle*, whose callback has raised *error*, and raises that.
+
+    Only once, since loops tell of an error in the context of its handle.
+    """
+
+    def __init__(self, handle: Any, error: BaseException) -> None:
+        self._handle = handle
+        self._context = handle._context
+        self._error = error
+
+    def run(self, *_: object) -> None:
+        self._handle._context = self._context
+        raise self._error
+
+
 def _origin(handle: Any) -> tuple[Site | None, str]:
     """Return the function that *handle* runs, at its first line, and the name of its task."""
-    callback = handle._callback  # noqa: SLF001
+    callback = handle._callback
     while isinstance(callback, functools.partial):
         callback = callback.func
     task = getattr(callback, "__self__", None)

@@ -15,13 +15,14 @@ from typing import Any, Final, Protocol
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.errors import UsageError
-from pytest_agentperf.measure.concurrency.loop.handles import HandleTimer
+from pytest_agentperf.measure.concurrency.loop.handles import TIMING, HandleTimer
 from pytest_agentperf.measure.concurrency.loop.steps import IDLE, NEXT, Stack
 from pytest_agentperf.measure.frames import stack_of
 
 __all__ = ["AsyncioLoop", "ObservedLoop", "OpaqueLoop", "running_loop"]
 
-_EVENTS: Final = asyncio.events.__file__
+# Functions that run one step: asyncio's own, and the one in its place where steps are timed.
+_STEPPING: Final = frozenset({(asyncio.events.__file__, "_run"), TIMING})
 _BASE_EVENTS: Final = asyncio.base_events.__file__
 _RESUME: Final = opcode.opmap["RESUME"]
 _MARKS: "Final[Iterator[int]]" = itertools.count(-1, -1)  # no `id`, no `NEXT`, no `IDLE`
@@ -186,7 +187,7 @@ def _below_step(frame: FrameType | None) -> FrameType | None:
     """Return the frame that runs a step of a loop of asyncio; None where the loop runs none."""
     while frame is not None:
         code = frame.f_code
-        if code.co_name == "_run" and code.co_filename == _EVENTS:
+        if (code.co_filename, code.co_name) in _STEPPING:
             return frame
         if code.co_name == "_run_once" and code.co_filename == _BASE_EVENTS:
             return None  # in its selector, or between two steps

@@ -1,6 +1,7 @@
 """Tests of the watch of the event loop, on real loops: blocks of 100 ms and more against 25 ms."""
 
 import asyncio
+import functools
 import gc
 import hashlib
 import json
@@ -174,6 +175,60 @@ async def test_exact_watch_puts_the_method_of_the_handles_back() -> None:
     assert handles._run is not before
     watch.stop()
     assert handles._run is before
+
+
+class Wrapped:
+    """Stands around the method of the handles, as other tools do, and counts what it runs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        run: Any = asyncio.Handle._run
+
+        @functools.wraps(run)
+        def counted(handle: Any) -> None:
+            self.count += 1
+            run(handle)
+
+        monkeypatch.setattr(asyncio.Handle, "_run", counted)
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+@pytest.mark.asyncio
+async def test_exact_watch_leaves_errors_of_callbacks_to_the_loop(
+    is_wrapped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapped = Wrapped(monkeypatch) if is_wrapped else None
+    loop, told = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    error = LookupError("of the callback")
+
+    def fail() -> None:
+        raise error
+
+    watch = LoopWatch(exact=True)
+    watch.start()
+    handle: Any = loop.call_soon(fail)
+    context = handle._context
+    await asyncio.sleep(0)
+    watch.stop()
+    assert [(each["exception"], each["handle"]) for each in told] == [(error, handle)]
+    assert "fail" in told[0]["message"]
+    assert handle._context is context
+    assert wrapped is None or wrapped.count >= 2
+
+
+def test_exact_watch_lets_a_callback_end_the_loop() -> None:
+    async def main() -> None:
+        watch = LoopWatch(exact=True)
+        watch.start()
+        try:
+            asyncio.get_running_loop().call_soon(sys.exit, 3)
+            await asyncio.sleep(1)
+        finally:
+            watch.stop()
+
+    with pytest.raises(SystemExit, match="3"):
+        asyncio.run(main())
 
 
 @pytest.mark.asyncio

@@ -119,8 +119,8 @@ def _whole_item(timings: Timings) -> Iterator[None]:
 
 def _is_async_unittest(item: pytest.Function) -> bool:
     """Return whether unittest itself awaits the test, looking it up by name."""
-    unittest = sys.modules.get("unittest")  # a test case has imported it
-    is_case = unittest is not None and isinstance(item.instance, unittest.IsolatedAsyncioTestCase)
+    cases = sys.modules.get("unittest.async_case")  # a test case has imported it
+    is_case = cases is not None and isinstance(item.instance, cases.IsolatedAsyncioTestCase)
     return is_case and inspect.iscoroutinefunction(item.obj)
 
 

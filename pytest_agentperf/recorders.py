@@ -4,7 +4,6 @@ PYTEST_DONT_REWRITE
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -49,37 +48,47 @@ class Shared:
         return MeterTools()
 
 
-@dataclass(eq=False, repr=False)
 class Recorders:
     """The recorders of one test.
 
-    Attributes:
+    Args:
         item: The test.
         monitors: Those at work in it.
         shared: What it shares with others.
         limits: What it is held to.
         is_quick: Whether its calls are made once.
+
+    Attributes:
         extra: What else is known of it.
     """
 
-    item: pytest.Item
-    monitors: Monitors
-    shared: Shared
-    limits: "ResolvedLimits"
-    is_quick: bool = False
-    extra: list[Measurement] = field(default_factory=list)
+    def __init__(
+        self,
+        item: pytest.Item,
+        monitors: Monitors,
+        shared: Shared,
+        limits: "ResolvedLimits",
+        *,
+        is_quick: bool = False,
+    ) -> None:
+        self._item = item
+        self._monitors = monitors
+        self._shared = shared
+        self._limits = limits
+        self._is_quick = is_quick
+        self.extra: list[Measurement] = []
 
     @cached_property
     def watching(self) -> "Watching":
         """Its watches."""
-        return new_watching(self.shared, self.monitors)
+        return new_watching(self._shared, self._monitors)
 
     @cached_property
     def metering(self) -> "Metering":
         """Its metered blocks."""
         from pytest_agentperf.measure.memory.door import Metering
 
-        return Metering(self.shared.meters, self.monitors, provided_by(self.item))
+        return Metering(self._shared.meters, self._monitors, provided_by(self._item))
 
     @cached_property
     def caching(self) -> "CacheUse":
@@ -94,7 +103,7 @@ class Recorders:
         from pytest_agentperf.measure.pool.door import Pooling
         from pytest_agentperf.measure.pool.settings import PoolContext
 
-        return Pooling(PoolContext(REAL_TIME.clock, self.shared.is_accepted))
+        return Pooling(PoolContext(REAL_TIME.clock, self._shared.is_accepted))
 
     @cached_property
     def loading(self) -> "Loading":
@@ -102,7 +111,7 @@ class Recorders:
         from pytest_agentperf.loaded import load_context
         from pytest_agentperf.measure.load.door import Loading
 
-        return Loading(load_context(self.item.config, self.limits, is_quick=self.is_quick))
+        return Loading(load_context(self._item.config, self._limits, is_quick=self._is_quick))
 
     def close(self) -> list[str]:
         """End what still runs; return the sentences of what was not awaited."""

@@ -8,10 +8,10 @@ from pytest_agentperf.core.errors import EmptySampleError, UsageError
 from pytest_agentperf.core.finding import Finding
 from pytest_agentperf.core.metrics import QUANTITIES, Direction, Metric, Statistic
 from pytest_agentperf.core.sample import Sample
-from pytest_agentperf.core.series import Curve
 
 if TYPE_CHECKING:
     from pytest_agentperf.core.detail import Detail
+    from pytest_agentperf.core.series import Curve
 
 __all__ = ["Measurement", "check_label", "join"]
 
@@ -60,7 +60,7 @@ class Measurement(NamedTuple):
     causes: Mapping[str, str] = {}
     findings: tuple[Finding, ...] = ()
     monitors: tuple[str, ...] = ()
-    curves: Mapping[str, Curve] = {}
+    curves: Mapping[str, "Curve"] = {}
     profiles: Mapping[str, str] = {}
     detail: "Detail | None" = None
 

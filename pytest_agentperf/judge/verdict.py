@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import Direction, Metric, Statistic, needed_values
 from pytest_agentperf.core.units import Unit, format_beside, format_quantity
-from pytest_agentperf.judge.binomial import lower_rank, tail_at_most, upper_rank
 from pytest_agentperf.judge.limits import Limit, ResolvedLimits
 
 __all__ = ["Status", "Verdict", "is_open", "judge", "needed_rounds"]
@@ -151,6 +150,8 @@ def _judge_one(measurement: Measurement, limit: Limit) -> Verdict:
 
 def _judge_percentile(case: "_Case", percentile: Fraction) -> Verdict:
     """Hold a percentile against its limit; see the rule at the top."""
+    from pytest_agentperf.judge.binomial import tail_at_most  # percentiles alone need it
+
     measurement, limit, sample = case.measurement, case.limit, case.sample
     if sample is None:
         return case.verdict(Status.UNDECIDED)
@@ -280,6 +281,8 @@ class _Case:
         sample, percentile = self.sample, self.limit.metric.percentile
         if sample is None or sample.count <= 1 or percentile is None:
             return None, None
+        from pytest_agentperf.judge.binomial import lower_rank, upper_rank
+
         share = percentile / 100
         low, high = (rank(sample.count, share, _CONFIDENCE) for rank in (lower_rank, upper_rank))
         return (

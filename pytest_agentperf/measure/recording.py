@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.sample import Sample
-from pytest_agentperf.core.usage import Usage
 from pytest_agentperf.measure.spending import Spending, UsageReading
-from pytest_agentperf.measure.stream import ItemClock
 
 if TYPE_CHECKING:
+    from pytest_agentperf.core.usage import Usage
     from pytest_agentperf.measure.memory.levels import Levels
+    from pytest_agentperf.measure.stream import ItemClock
 
 __all__ = ["Recording"]
 
@@ -74,7 +74,7 @@ class Recording:
     def add(
         self,
         seconds: float,
-        items: ItemClock | None = None,
+        items: "ItemClock | None" = None,
         counts: Mapping[str, int] | None = None,
     ) -> None:
         """Record a call that ended after *seconds*."""
@@ -85,7 +85,7 @@ class Recording:
             for name, number in counts.items():
                 self._counts.setdefault(name, Sample(lowest=1)).add(number)
 
-    def _add_stream(self, seconds: float, items: ItemClock) -> None:
+    def _add_stream(self, seconds: float, items: "ItemClock") -> None:
         self._streams += 1
         self._items += items.count
         self._stream_seconds += seconds
@@ -111,7 +111,7 @@ class Recording:
         subject: str,
         reading: UsageReading,
         *,
-        streamed: Usage | None = None,
+        streamed: "Usage | None" = None,
         is_stream: bool = False,
     ) -> None:
         """Record the usage that *response* reports; see `Spending.read`."""

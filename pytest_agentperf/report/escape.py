@@ -20,12 +20,11 @@ __all__ = [
 
 # Controls but for none, and the characters that reverse the direction of writing.
 _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# Compiled when they are first used, by the few runs that write such files.
 # Controls that a basic string of TOML may not hold.
-_TOML_CONTROLS: Final = re.compile("[\x00-\x1f\x7f]")
+_TOML_CONTROLS: Final = "[\x00-\x1f\x7f]"
 # What Markdown could take for more than text; "_" between letters is no emphasis.
-_MARKDOWN: Final = re.compile(
-    r"[\\`*\[\]<>&|~$!@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.|[#%](?=\w)", re.IGNORECASE
-)
+_MARKDOWN: Final = r"(?i)[\\`*\[\]<>&|~$!@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.|[#%](?=\w)"
 # What begins a mention or a reference on GitHub or GitLab, which a space of no width ends.
 _REFERENCES: Final = frozenset("@#!%~")
 
@@ -66,13 +65,13 @@ def shorten_name(text: str, most: int) -> str:
 def toml_string(text: str) -> str:
     """Return *text* as a basic string of TOML, quotes included."""
     escaped = valid_text(text).replace("\\", "\\\\").replace('"', '\\"')
-    escaped = _TOML_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", escaped)
+    escaped = re.sub(_TOML_CONTROLS, lambda match: f"\\u{ord(match[0]):04x}", escaped)
     return f'"{escaped}"'
 
 
 def markdown_text(text: str) -> str:
     """Return *text* as text within a line of Markdown, also in the cell of a table."""
-    return _MARKDOWN.sub(_spell_for_markdown, plain_line(text))
+    return re.sub(_MARKDOWN, _spell_for_markdown, plain_line(text))
 
 
 def _spell_for_markdown(match: re.Match[str]) -> str:
@@ -82,7 +81,7 @@ def _spell_for_markdown(match: re.Match[str]) -> str:
 
 def markdown_code(text: str) -> str:
     """Return *text* as code within a line of Markdown, where nothing is taken for a reference."""
-    escaped = _MARKDOWN.sub(lambda match: f"&#{ord(match[0])};", plain_line(text))
+    escaped = re.sub(_MARKDOWN, lambda match: f"&#{ord(match[0])};", plain_line(text))
     return f"<code>{escaped}</code>"
 
 

@@ -14,11 +14,11 @@ from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.core.units import Unit, format_quantity, parse_quantity
 from pytest_agentperf.measure.concurrency.leaks.snapshot import METRICS, Leak
 from pytest_agentperf.measure.concurrency.loop.blocking import Blocking
-from pytest_agentperf.measure.concurrency.waits.ledger import WaitLedger
 
 if TYPE_CHECKING:
     from pytest_agentperf.measure.concurrency.spans.findings import Obstacle
     from pytest_agentperf.measure.concurrency.spans.recorder import SpanRecorder
+    from pytest_agentperf.measure.concurrency.waits.ledger import WaitLedger
 
 __all__ = ["BlockTotals", "Sightings"]
 
@@ -53,7 +53,7 @@ class Sightings:
         totals: What held the loop; None where that was not looked for.
         leaks: What was left behind; None where that was not looked for.
         recorder: The spans; None where there was none.
-        ledger: The waits.
+        ledger: The waits; None where they were not looked for.
         missed: Why calls went unwatched, a sentence each.
         notes: What a reader must know of it, a sentence each.
         is_accepted: Whether the user knows and accepts a finding.
@@ -66,7 +66,7 @@ class Sightings:
     totals: BlockTotals | None
     leaks: tuple[Leak, ...] | None
     recorder: "SpanRecorder | None"
-    ledger: WaitLedger
+    ledger: "WaitLedger | None"
     missed: tuple[str, ...]
     notes: tuple[str, ...]
     is_accepted: Callable[[Finding], bool]
@@ -122,7 +122,8 @@ class Sightings:
         return map(_finding_of, by_line.values())
 
     def _waits(self) -> list[Finding]:
-        return [found for found in self.ledger.findings() if not self.is_accepted(found)]
+        found = self.ledger.findings() if self.ledger else ()
+        return [each for each in found if not self.is_accepted(each)]
 
     def _obstacles(self) -> "Iterator[Obstacle]":
         """Return what kept tasks from going on, to find out what serialised them."""
@@ -137,7 +138,7 @@ class Sightings:
                 place=block.place,
                 stops_others=True,
             )
-        for wait in self.ledger.waits:
+        for wait in self.ledger.waits if self.ledger else ():
             yield Obstacle(
                 wait.kind, wait.start, wait.seconds, wait.task, name=wait.name, place=wait.holder
             )

@@ -13,15 +13,15 @@ from pytest_agentperf.measure.concurrency.loop.blocking import Blocking
 from pytest_agentperf.measure.concurrency.loop.loopwatch import LoopWatch
 from pytest_agentperf.measure.concurrency.settings import WatchContext, WatchSettings
 from pytest_agentperf.measure.concurrency.sightings import BlockTotals, Sightings
-from pytest_agentperf.measure.concurrency.waits.ledger import WaitLedger
-from pytest_agentperf.measure.concurrency.waits.waiting import Kind
 
 if TYPE_CHECKING:
     from pytest_agentperf.measure.concurrency.spans.recorder import SpanRecorder
     from pytest_agentperf.measure.concurrency.spans.running import RunningSpan
     from pytest_agentperf.measure.concurrency.spans.schedule import Step
     from pytest_agentperf.measure.concurrency.spans.span import Span
+    from pytest_agentperf.measure.concurrency.waits.ledger import WaitLedger
     from pytest_agentperf.measure.concurrency.waits.totals import WaitTotal
+    from pytest_agentperf.measure.concurrency.waits.waiting import Kind
 
 __all__ = ["Watch"]
 
@@ -46,7 +46,7 @@ class Watch:
         self._context = context
         self._spans = _Spans()
         self._began = self._ended = context.clock()
-        self._ledger = WaitLedger(context.clock, self._spans.current)
+        self._ledger: WaitLedger | None = None
         self._loop_watch = LoopWatch(settings.threshold, exact=settings.exact, clock=context.clock)
         self._before: Snapshot | None = None
         self._missed: list[str] = []
@@ -74,9 +74,9 @@ class Watch:
         parts = self._settings.parts
         if "leaks" in parts:
             self._before = Snapshot.take()
-            self._ledger = WaitLedger(self._context.clock, self._spans.current, self._before.origin)
         self._began = self._context.clock()
         if "waits" in parts:
+            self._ledger = self._new_ledger()
             self._ledger.start()
         self.resume()
         self._context.monitors.enter(self)
@@ -91,7 +91,8 @@ class Watch:
         self._context.monitors.leave(self)
         self._ended = self._context.clock()
         self._loop_watch.stop()
-        self._ledger.stop()
+        if self._ledger:
+            self._ledger.stop()
         if self._spans.recorder:
             self._spans.recorder.stop()
         leaks: tuple[Leak, ...] | None = None
@@ -105,7 +106,7 @@ class Watch:
             self._seen = self._look_back(leaks)
 
     def _look_back(self, leaks: tuple[Leak, ...] | None) -> Sightings:
-        settings, notes = self._settings, [*self._ledger.notes]
+        settings, notes = self._settings, [*self._ledger.notes] if self._ledger else []
         totals = None
         if "blocking" in settings.parts:
             watch = self._loop_watch
@@ -127,6 +128,12 @@ class Watch:
             is_accepted=self._context.is_accepted,
             monitors=self.names,
         )
+
+    def _new_ledger(self) -> "WaitLedger":
+        from pytest_agentperf.measure.concurrency.waits.ledger import WaitLedger
+
+        origin = {"origin": self._before.origin} if self._before else {}
+        return WaitLedger(self._context.clock, self._spans.current, **origin)
 
     # As a monitor of the test
 
@@ -271,11 +278,13 @@ class Watch:
     @property
     def waits(self) -> "tuple[WaitTotal, ...]":
         """What was waited for, the longest altogether first: locks, queues, executors, pools."""
-        return self._sightings.ledger.totals
+        ledger = self._sightings.ledger
+        return ledger.totals if ledger else ()
 
-    def waits_of(self, span: "Span") -> Mapping[Kind, float]:
+    def waits_of(self, span: "Span") -> "Mapping[Kind, float]":
         """Return the seconds waited in *span*, by the kind of thing that was waited for."""
-        return self._sightings.ledger.of_span(span.id)
+        ledger = self._sightings.ledger
+        return ledger.of_span(span.id) if ledger else {}
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -1,7 +1,6 @@
 """The steps of an event loop, told apart from what a watchdog sees of it now and then."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from pytest_agentperf.measure.frames import Site, culprit
@@ -18,7 +17,6 @@ NEXT: Final = 1
 _STACKS: Final = 200
 
 
-@dataclass(slots=True)
 class Step:
     """One callback, or a task from one `await` to the next, as far as it was seen.
 
@@ -30,11 +28,14 @@ class Step:
         task: The name of the task; empty for a callback.
     """
 
-    key: int
-    began: float
-    ended: float
-    seconds_at: dict[Stack, float] = field(default_factory=dict)
-    task: str = ""
+    __slots__ = ("began", "ended", "key", "seconds_at", "task")
+
+    def __init__(self, key: int, began: float, ended: float, task: str = "") -> None:
+        self.key = key
+        self.began = began
+        self.ended = ended
+        self.seconds_at: dict[Stack, float] = {}
+        self.task = task
 
     @property
     def seconds(self) -> float:

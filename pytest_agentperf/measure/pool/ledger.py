@@ -1,6 +1,6 @@
 """The ledger: each lease of one pool from asking to returning, told by what observes the pool."""
 
-from collections import deque
+from itertools import count
 from math import inf
 from threading import Lock
 from types import CodeType
@@ -12,19 +12,22 @@ from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.measure.concurrency.origins import place_or_none
 from pytest_agentperf.measure.pool.tally import HeldLease, Load, Tally
 
-__all__ = ["ASK", "GIVE", "LEAVE", "MANY", "TAKE", "Ask", "Ledger", "Spot"]
+__all__ = ["ASK", "FIELDS", "GIVE", "LEAVE", "MANY", "TAKE", "Ask", "Ledger", "Spot"]
 
 Spot: TypeAlias = tuple[CodeType, int]
 """An instruction that ran, by its offset: to look up its line takes long, and is rarely needed."""
 
-Ask: TypeAlias = tuple[float, int, Any, None]
-"""The event that somebody asked for a lease."""
+Ask: TypeAlias = int
+"""The number of an event in which somebody asked for a lease."""
 
 ASK, TAKE, LEAVE, GIVE = range(4)
 """The kinds of events."""
 
-MANY: Final = 4096
-"""Events that may be noted before they must be settled."""
+FIELDS: Final = 4
+"""What is noted of an event: see `Ledger.note`."""
+
+MANY: Final = 4096 * FIELDS
+"""How long the events may be before they must be settled."""
 
 
 class Ledger:
@@ -39,10 +42,13 @@ class Ledger:
 
     Attributes:
         clock: Returns seconds.
-        note: Takes an event: its time, its kind, the spot of an `ASK` or the key of a lease, and
-            the `ASK` that it answers or None. For those who note so often that each call counts;
-            no other thread can interrupt it. They must `settle` where there are `MANY` events.
-        events: What was noted and is not settled.
+        note: Takes the `FIELDS` of an event: its time, its kind, the spot of an `ASK` or the key of
+            a lease, and the number of the `ASK` that it is or answers, or None. For those who note
+            so often that each call counts; no other thread can interrupt it. They must `settle`
+            where the events get longer than `MANY`.
+        numbers: Returns the number of the next `ASK`.
+        events: What was noted and is not settled, one field after the other: objects that are kept
+            for each would make the garbage collector run, which costs more than all else here.
         created: How many connections were opened.
     """
 
@@ -52,13 +58,15 @@ class Ledger:
         self._capacity = capacity
         self._limit = inf if capacity is None else capacity
         self._lock = Lock()
-        self.events: deque[tuple[float, int, Any, Ask | None]] = deque()
-        self.note = self.events.append
+        self.events: list[Any] = []
+        self.note = self.events.extend
+        self.numbers = count().__next__
+        self._asked: dict[Ask, tuple[float, Spot | None]] = {}
         self._held: dict[object, tuple[float, Spot | None]] = {}
         self._lost: list[tuple[float, Spot | None]] = []
-        self._waiting: set[int] = set()
+        self._waiting: set[Ask] = set()
         self._before = before
-        self._pending = self._acquired = self._failed = self._waits = 0
+        self._acquired = self._failed = self._waits = 0
         self._wait = Sample()
         self._add_wait = self._wait.append
         self._level = self._most_level = self._most = before
@@ -68,8 +76,8 @@ class Ledger:
 
     def ask(self, spot: Spot | None) -> Ask:
         """Note that a lease is asked for at *spot*."""
-        ask = (self.clock(), ASK, spot, None)
-        self.note(ask)
+        ask = self.numbers()
+        self.note((self.clock(), ASK, spot, ask))
         if len(self.events) > MANY:
             self.settle()
         return ask
@@ -94,20 +102,20 @@ class Ledger:
     def settle(self) -> None:
         """Make sense of what was noted."""
         with self._lock:
-            while self.events:
-                event = self.events.popleft()
-                now, kind, key, ask = event
+            noted = self.events[:]
+            del self.events[: len(noted)]  # other threads note more meanwhile
+            fields = iter(noted)
+            for now, kind, what, ask in zip(fields, fields, fields, fields, strict=True):
                 self._pass_time(now)
-                if ask is not None:
-                    self._answer(now, ask)
                 if kind == ASK:
-                    self._enter(event)
+                    self._enter(now, what, ask)
                 elif kind == TAKE:
-                    self._hold(now, key, ask)
+                    self._hold(now, what, self._answer(now, ask))
                 elif kind == LEAVE:
+                    self._answer(now, ask)
                     self._failed += 1
                 else:
-                    self._return(now, key)
+                    self._return(now, what)
             self._wait.settle()
 
     # Each of these is for one event, in a block that may note millions: `max` would cost them a
@@ -122,29 +130,31 @@ class Ledger:
         if self._level >= self._limit:
             self._full += passed
 
-    def _enter(self, ask: Any) -> None:
+    def _enter(self, now: float, spot: Spot | None, ask: Ask) -> None:
         if self._first is None:
-            self._first = ask[0]
-        wanted = self._level + self._pending
-        self._pending += 1
-        if wanted >= self._most:
-            self._most = wanted + 1
-        if wanted >= self._limit:  # all are taken, or promised to those before
-            self._waiting.add(id(ask))
+            self._first = now
+        self._asked[ask] = now, spot
+        wanted = self._level + len(self._asked)
+        if wanted > self._most:  # noqa: PLR1730
+            self._most = wanted
+        if wanted > self._limit:  # all are taken, or promised to those before
+            self._waiting.add(ask)
 
-    def _answer(self, now: float, ask: Ask) -> None:
+    def _answer(self, now: float, ask: Ask) -> Spot | None:
+        """Take note that *ask* was answered; return where it was."""
         self._last = now
-        self._pending -= 1
-        waited = now - ask[0]
+        asked, spot = self._asked.pop(ask)
+        waited = now - asked
         self._add_wait(waited if waited > 0 else 0.0)
-        if id(ask) in self._waiting:
-            self._waiting.remove(id(ask))
+        if ask in self._waiting:
+            self._waiting.remove(ask)
             self._waits += 1
+        return spot
 
-    def _hold(self, now: float, key: object, ask: Any) -> None:
+    def _hold(self, now: float, key: object, spot: Spot | None) -> None:
         if key in self._held:  # its object is gone without having been returned
             self._lost.append(self._held[key])
-        self._held[key] = (now, ask[2])
+        self._held[key] = now, spot
         self._acquired += 1
         self._level += 1
         if self._level > self._most_level:  # noqa: PLR1730
@@ -186,12 +196,12 @@ class Ledger:
             )
 
     def _load(self, now: float, share: int) -> Load | None:
-        last = now if self._held or self._pending else self._last
+        last = now if self._held or self._asked else self._last
         span = last - self._first if self._first is not None else 0.0
         held = sum(now - at for at, _ in self._held.values())
         if not self._acquired or span <= 0:
             return None
-        asked = self._acquired + self._failed + self._pending
+        asked = self._acquired + self._failed + len(self._asked)
         lease_time = (self._lease_seconds + held) / self._acquired
         return Load(asked / span, lease_time, self._most, share)
 

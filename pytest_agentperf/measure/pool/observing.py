@@ -67,6 +67,7 @@ class Observer:
         self._own = _file_of(type(pool))
         self._depth = 1
         self._users: set[str] = set()
+        self._last: Spot | None = None
 
     def start(self) -> None:
         """Let the hooks do their work."""
@@ -87,8 +88,13 @@ class Observer:
         frame, users = called.f_back, self._users
         if frame is None or called.f_code.co_filename in users:
             return self._search()
-        code = frame.f_code
-        return (code, frame.f_lasti) if code.co_filename in users else self._search()
+        code, at, last = frame.f_code, frame.f_lasti, self._last
+        if last is not None and code is last[0] and at == last[1]:
+            return last
+        if code.co_filename not in users:
+            return self._search()
+        self._last = code, at
+        return self._last
 
     def _search(self) -> Spot | None:
         if waiting := _behind_greenlet():
@@ -136,7 +142,7 @@ class Observer:
             is_mine: Returns whether an object of the class is, or is of, the pool.
         """
         pool, mine, hooks, ledger = self.pool, is_mine or _nobodys, self.hooks, self.ledger
-        clock, note, find_spot = ledger.clock, ledger.note, self.spot
+        clock, note, numbers, find_spot = ledger.clock, ledger.note, ledger.numbers, self.spot
 
         # What is noted is noted here: each function in between would cost as much as the event.
         def make(acquire: _Function) -> _Function:
@@ -144,8 +150,8 @@ class Observer:
             async def acquired_async(thing: Any, *args: Any, **kwargs: Any) -> Any:
                 if (thing is not pool and not mine(thing)) or not hooks.active:
                     return await acquire(thing, *args, **kwargs)
-                ask = (clock(), ASK, find_spot(), None)
-                note(ask)
+                ask = numbers()
+                note((clock(), ASK, find_spot(), ask))
                 try:
                     lease = await acquire(thing, *args, **kwargs)
                 except BaseException:
@@ -158,8 +164,8 @@ class Observer:
             def acquired(thing: Any, *args: Any, **kwargs: Any) -> Any:
                 if (thing is not pool and not mine(thing)) or not hooks.active:
                     return acquire(thing, *args, **kwargs)
-                ask = (clock(), ASK, find_spot(), None)
-                note(ask)
+                ask = numbers()
+                note((clock(), ASK, find_spot(), ask))
                 try:
                     lease = acquire(thing, *args, **kwargs)
                 except BaseException:

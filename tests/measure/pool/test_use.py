@@ -319,7 +319,7 @@ async def test_cost_of_a_block_is_bounded(perf_pool: PerfPool) -> None:
     with perf_pool(pool) as use:
         await lease(pool, 5000)
         ledger = use._probe._ledger  # type: ignore[union-attr]
-        assert len(ledger.events) < 5000
+        assert len(ledger.events) < 20_000
         assert len(ledger._held) <= 2
     assert use.acquired == 5000
 

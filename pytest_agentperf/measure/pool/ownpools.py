@@ -3,35 +3,31 @@
 # ruff: noqa: SLF001 -- what a pool holds is asked of itself
 import asyncio
 import itertools
-import sys
 from collections import defaultdict
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 from pytest_agentperf.measure.concurrency.origins import current_task
+from pytest_agentperf.measure.pool.ledger import ASK, GIVE, LEAVE, MANY, TAKE, Ask
 from pytest_agentperf.measure.pool.observing import Observer, Target
 
 __all__ = ["reference_pool", "semaphore"]
+
+_Function: TypeAlias = Callable[..., Any]
 
 
 def reference_pool(pool: Any) -> Target | None:
     """Return how to observe a pool of `reference.pool`; None for anything else."""
     home = next((cls for cls in type(pool).__mro__ if "_give_back" in vars(cls)), None)
-    lease: Any = getattr(sys.modules[home.__module__], "Lease", None) if home else None
-    if lease is None:
+    if home is None or "_count_wait" not in vars(home):
         return None
 
-    def is_of_pool(thing: Any) -> bool:
-        return thing._pool is pool
-
-    def is_held(thing: Any) -> bool:
-        return thing._pool is pool and thing._entry is not None
-
     def place(observer: Observer) -> None:
-        # Not by what the pool does: a lease that met a cancelled caller is handed on in there.
-        observer.takes(lease, "__aenter__", lambda thing, _: id(thing), is_of_pool)
-        for name in ("__aexit__", "release"):
-            observer.gives(lease, name, lambda thing, _: id(thing), is_held)
+        leases = _Leases(observer)
+        observer.place(home, "_take", leases.seeing_taken)
+        observer.place(home, "_count_wait", leases.seeing_waited)
+        observer.place(home, "_leave", leases.seeing_left)
+        observer.place(home, "_give_back", leases.seeing_given)
 
     return Target(
         pool,
@@ -44,6 +40,88 @@ def reference_pool(pool: Any) -> Target | None:
         created=lambda: pool.stats().created,
         reused=lambda: pool.stats().reused,
     )
+
+
+class _Leases:
+    """The leases of a pool of ours, seen by what it does for them.
+
+    All of these are plain functions: a coroutine around `Lease.__aenter__` would cost each lease
+    twice as much as all else here.
+
+    Args:
+        observer: Of the pool.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._asks: dict[int, Ask] = {}  # of those who wait
+        self._leaving: set[int] = set()
+
+    def seeing_taken(self, take: _Function) -> _Function:
+        """Return `Pool._take`, observed: it leases what is free, or lets the caller wait."""
+        observer, ledger, pool = self._observer, self._observer.ledger, self._observer.pool
+        hooks, clock, find_spot = observer.hooks, ledger.clock, observer.spot
+        note, number, events, asks = ledger.note, ledger.numbers, ledger.events, self._asks
+
+        def taken(thing: Any, lease: Any) -> Any:
+            if thing is not pool or not hooks.active:
+                return take(thing, lease)
+            now, spot, ask = clock(), find_spot(), number()
+            try:
+                entry = take(thing, lease)
+            except BaseException:
+                note((now, ASK, spot, ask, now, LEAVE, None, ask))
+                raise
+            if entry is not None:
+                note((now, ASK, spot, ask, now, TAKE, id(lease), ask))
+            else:
+                note((now, ASK, spot, ask))
+                asks[id(lease)] = ask
+            if len(events) > MANY:
+                ledger.settle()
+            return entry
+
+        return taken
+
+    def seeing_waited(self, count: _Function) -> _Function:
+        """Return `Pool._count_wait`, observed: who waited and has not left has a lease."""
+        ledger, asks = self._observer.ledger, self._asks
+
+        def counted(thing: Any, lease: Any, began: float) -> None:
+            ask = asks.pop(id(lease), None)
+            if ask is not None:
+                ledger.take(ask, id(lease))
+            count(thing, lease, began)
+
+        return counted
+
+    def seeing_left(self, leave: _Function) -> _Function:
+        """Return `Pool._leave`, observed: a connection that comes too late is given back in it."""
+        ledger, asks, leaving = self._observer.ledger, self._asks, self._leaving
+
+        def left(thing: Any, lease: Any, *args: Any) -> None:
+            ask = asks.pop(id(lease), None)
+            if ask is not None:
+                ledger.leave(ask)
+            leaving.add(id(lease))
+            try:
+                leave(thing, lease, *args)
+            finally:
+                leaving.discard(id(lease))
+
+        return left
+
+    def seeing_given(self, give: _Function) -> _Function:
+        """Return `Pool._give_back`, observed: before it may hand the connection to the next."""
+        observer, ledger, pool = self._observer, self._observer.ledger, self._observer.pool
+        hooks, clock, note, leaving = observer.hooks, ledger.clock, ledger.note, self._leaving
+
+        def given(thing: Any, lease: Any, *args: Any) -> None:
+            if thing is pool and hooks.active and id(lease) not in leaving:
+                note((clock(), GIVE, id(lease), None))
+            give(thing, lease, *args)
+
+        return given
 
 
 def semaphore(pool: Any) -> Target | None:

@@ -9,16 +9,16 @@ import pytest
 
 from pytest_agentperf.core.errors import CheckError, UsageError
 from pytest_agentperf.measure.pool.door import PerfPool, Pooling
-from pytest_agentperf.reference.pool import Lease, Pool, PoolTimeoutError
+from pytest_agentperf.reference.pool import Pool, PoolClosedError, PoolTimeoutError
 from pytest_agentperf.reference.sessions import OwnedSession
 
 from .conftest import lease, new_pool
 
-ORIGINAL = {name: vars(Lease)[name] for name in ("__aenter__", "__aexit__", "release")}
+ORIGINAL = dict(vars(Pool))
 
 
 def is_restored() -> bool:
-    return all(vars(Lease)[name] is function for name, function in ORIGINAL.items())
+    return all(vars(Pool)[name] is function for name, function in ORIGINAL.items())
 
 
 @pytest.mark.asyncio
@@ -176,6 +176,39 @@ async def test_callers_who_gave_up_waited_and_failed(perf_pool: PerfPool) -> Non
     async with use_again:
         await lease(pool)
     assert use_again.in_use_max == 1  # the cancelled waiter holds nothing
+
+
+@pytest.mark.asyncio
+async def test_connection_that_comes_too_late_is_not_returned_by_anybody(
+    perf_pool: PerfPool,
+) -> None:
+    pool = new_pool(2)
+    before = await pool.acquire()
+    with perf_pool(pool) as use:
+        held = await pool.acquire()
+        waiter = asyncio.create_task(lease(pool))
+        await asyncio.sleep(0)
+        held.release()
+        waiter.cancel()  # granted already, and not awake yet
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        async with pool.acquire():
+            last = asyncio.create_task(lease(pool))
+            await asyncio.sleep(0)
+            before.release()  # only now
+            await last
+    assert (use.acquired, use.failed, use.waits) == (3, 1, 2)
+
+
+@pytest.mark.asyncio
+async def test_pool_that_refuses_has_failed(perf_pool: PerfPool) -> None:
+    pool = new_pool(2)
+    with perf_pool(pool) as use:
+        await lease(pool)
+        await pool.close()
+        with pytest.raises(PoolClosedError):
+            await lease(pool)
+    assert (use.acquired, use.failed, use.waits) == (1, 1, 0)
 
 
 @pytest.mark.asyncio

@@ -34,6 +34,9 @@ class Status(enum.Enum):
     PASSED = "passed"
 
 
+_ORDER: Final = {status: order for order, status in enumerate(Status)}
+
+
 class Verdict(NamedTuple):
     """What one limit came to.
 
@@ -106,7 +109,7 @@ def judge(
         ]
     else:
         verdicts = [verdict for verdict in verdicts if verdict.value is not None]
-    verdicts.sort(key=lambda verdict: list(Status).index(verdict.status))
+    verdicts.sort(key=lambda verdict: _ORDER[verdict.status])
     return verdicts, sum(not limit.is_stated for _, limit in missing)
 
 

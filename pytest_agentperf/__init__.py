@@ -1,6 +1,8 @@
 """Performance tests for agents: timed calls, streams, concurrency, memory and budgets, in pytest.
 
 The public names are imported when they are first used, and none of them imports pytest.
+
+PYTEST_DONT_REWRITE
 """
 
 from importlib import import_module

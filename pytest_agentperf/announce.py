@@ -1,7 +1,4 @@
-"""Announcements: what the user should see at once, in the middle of a test.
-
-PYTEST_DONT_REWRITE
-"""
+"""Announcements: what the user should see at once, in the middle of a test."""
 
 from contextlib import nullcontext
 

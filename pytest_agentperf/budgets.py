@@ -1,7 +1,4 @@
-"""Budgets of a session: which tests are measured, and what holds for each.
-
-PYTEST_DONT_REWRITE
-"""
+"""Budgets of a session: which tests are measured, and what holds for each."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -2,8 +2,6 @@
 
 A function-scoped fixture would fail hypothesis's health check, so each of these is made once and
 finds the running test when it is used. What they need is imported when they are first asked for.
-
-PYTEST_DONT_REWRITE
 """
 
 from typing import TYPE_CHECKING, Any, Final

@@ -1,7 +1,4 @@
-"""The regression gate in a session: what it is held against, and what it says about each test.
-
-PYTEST_DONT_REWRITE
-"""
+"""The regression gate in a session: what it is held against, and what it says about each test."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace

@@ -1,7 +1,4 @@
-"""The live view: shows how a load goes while it runs, past the capture of the running test.
-
-PYTEST_DONT_REWRITE
-"""
+"""The live view: shows how a load goes while it runs, past the capture of the running test."""
 
 import os
 import sys

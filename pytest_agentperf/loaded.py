@@ -1,7 +1,4 @@
-"""Loads of a test: which budgets they are held to while they run.
-
-PYTEST_DONT_REWRITE
-"""
+"""Loads of a test: which budgets they are held to while they run."""
 
 import pytest
 

@@ -1,7 +1,4 @@
-"""Markers: what `@pytest.mark.perf_budget` and `@pytest.mark.perf` state about a test.
-
-PYTEST_DONT_REWRITE
-"""
+"""Markers: what `@pytest.mark.perf_budget` and `@pytest.mark.perf` state about a test."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

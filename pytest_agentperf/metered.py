@@ -1,7 +1,4 @@
-"""Budgets that ask for memory, pauses or processor time: what is metered of a test, and when.
-
-PYTEST_DONT_REWRITE
-"""
+"""Budgets that ask for memory, pauses or processor time: what is metered of a test, and when."""
 
 import functools
 import inspect

@@ -1,7 +1,4 @@
-"""Options: what the command line and the ini file say, resolved once.
-
-PYTEST_DONT_REWRITE
-"""
+"""Options: what the command line and the ini file say, resolved once."""
 
 from dataclasses import dataclass
 from pathlib import Path

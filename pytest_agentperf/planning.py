@@ -1,7 +1,4 @@
-"""Planning: how often a call is made, from what the user states and what the budgets need.
-
-PYTEST_DONT_REWRITE
-"""
+"""Planning: how often a call is made, from what the user states and what the budgets need."""
 
 from collections.abc import Callable, Sequence
 from typing import Final

@@ -1,7 +1,4 @@
-"""Profiles of measured tests: where they are written, and which of them stay.
-
-PYTEST_DONT_REWRITE
-"""
+"""Profiles of measured tests: where they are written, and which of them stay."""
 
 import hashlib
 import re

@@ -1,7 +1,4 @@
-"""The recorders of one test besides its timings, each made when it is first asked for.
-
-PYTEST_DONT_REWRITE
-"""
+"""The recorders of one test besides its timings, each made when it is first asked for."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property

@@ -1,7 +1,4 @@
-"""Reports: which files a run is written to, and what GitHub is told.
-
-PYTEST_DONT_REWRITE
-"""
+"""Reports: which files a run is written to, and what GitHub is told."""
 
 import os
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,4 @@
-"""The reporter: gathers the records of a run, shows them, writes reports, and keeps the run.
-
-PYTEST_DONT_REWRITE
-"""
+"""The reporter: gathers the records of a run, shows them, writes reports, and keeps the run."""
 
 import os
 import platform

@@ -1,7 +1,4 @@
-"""The running test: what is put around its body, and which further calls its limits ask for.
-
-PYTEST_DONT_REWRITE
-"""
+"""The running test: what is put around its body, and which further calls its limits ask for."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack

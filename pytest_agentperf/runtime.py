@@ -1,7 +1,4 @@
-"""The hooks that run where a test is measured; a session without one never registers them.
-
-PYTEST_DONT_REWRITE
-"""
+"""The hooks that run where a test is measured; a session without one never registers them."""
 
 from collections.abc import Generator
 from typing import Any

@@ -1,7 +1,4 @@
-"""The session: measures the tests that ask for it, judges them, and keeps their records.
-
-PYTEST_DONT_REWRITE
-"""
+"""The session: measures the tests that ask for it, judges them, and keeps their records."""
 
 import sys
 from collections.abc import Iterator, Sequence

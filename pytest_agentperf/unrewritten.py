@@ -1,9 +1,9 @@
-"""Loads this package as Python would without pytest, which no test of a user depends on.
+"""Loads this package as Python does, past the loader of pytest.
 
-pytest rewrites the assertions of each module of an installed plugin. It compiles them at the first
-run after an installation, which is each run of a fresh CI machine, and a loader of its own, at
-three times the time, loads them ever after. These have no assertions worth rewriting.
-Imported before the others, by the plugin.
+pytest takes each module of an installed plugin for one with assertions to rewrite: it compiles it
+once more at the first run after an installation, which is each run of a fresh CI machine, and its
+loader takes three times as long as Python's ever after. There are none here that users would read.
+Imported before the other modules, by the plugin.
 
 PYTEST_DONT_REWRITE
 """

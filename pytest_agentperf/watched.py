@@ -1,7 +1,4 @@
-"""Budgets that ask for a watch: it is put around an async test, or around its async fixtures.
-
-PYTEST_DONT_REWRITE
-"""
+"""Budgets that ask for a watch: it is put around an async test, or around its async fixtures."""
 
 import functools
 import inspect

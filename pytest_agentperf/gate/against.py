@@ -2,8 +2,6 @@
 
 Where tests are held against a history too, that says for which tests there is a duet, when they
 have run; here it is only prepared then.
-
-PYTEST_DONT_REWRITE
 """
 
 import functools

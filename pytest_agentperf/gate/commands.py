@@ -1,7 +1,4 @@
-"""How both sides of a duet are run: like this run of pytest, but for what would be in the way.
-
-PYTEST_DONT_REWRITE
-"""
+"""How both sides of a duet are run: like this run of pytest, but for what would be in the way."""
 
 import os
 import sys

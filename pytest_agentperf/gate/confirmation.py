@@ -3,8 +3,6 @@
 A history cannot tell a slower test from a slower hour of the machine; base and head in turn can.
 So a flag fails nothing by itself: the duet's verdict holds. Of several workers of xdist one at a
 time makes a duet, with what is left of the time that all of them may take.
-
-PYTEST_DONT_REWRITE
 """
 
 import functools

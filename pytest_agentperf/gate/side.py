@@ -1,7 +1,4 @@
-"""One side of a duet, from inside its process: runs the measured tests, judges none of them.
-
-PYTEST_DONT_REWRITE
-"""
+"""One side of a duet, from inside its process: runs the measured tests, judges none of them."""
 
 import os
 import sys

@@ -1,5 +1,7 @@
 """What the plugin does to sessions, tests and folders that are not its own: nothing."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -369,6 +371,27 @@ def test_plugin_keeps_no_run_in_a_forked_child(project: Project) -> None:
 def test_plugin_can_be_switched_off(project: Project) -> None:
     project.tests("def test_x(): pass")
     project.run("-pno:agentperf", "--strict-markers").assert_outcomes(passed=1)
+
+
+def test_package_is_loaded_past_the_loader_of_pytest(project: Project) -> None:
+    project.tests("""
+        import sys
+        from importlib.machinery import SourceFileLoader
+
+        def test_x(perf_timer):
+            ours = [module for name, module in sys.modules.items() if "agentperf.measure" in name]
+            loaders = {type(module.__loader__) for module in ours}
+            assert loaders == {SourceFileLoader}
+    """)
+    project.run_apart().assert_outcomes(passed=1)
+
+
+def test_plugin_does_not_mind_that_the_package_was_imported_before(project: Project) -> None:
+    project.tests("def test_x(perf_timer): perf_timer(answer)")
+    program = "import pytest_agentperf, pytest, sys; sys.exit(pytest.main(['-Werror']))"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, "warning" in done.stdout) == (0, False), done.stdout
 
 
 def test_measured_test_leaves_nothing_to_the_garbage_collector(project: Project) -> None:

@@ -28,8 +28,8 @@ from pytest_agentperf.measure.concurrency.watch import Watch
 from pytest_agentperf.measure.monitors import Monitors
 from tests.benchmarks.waking import waking_thread
 
-ROUNDS = 9
-SHORT_ROUNDS = 31
+ROUNDS = 21
+SHORT_ROUNDS = 61
 Load: TypeAlias = Callable[[], Awaitable[None]]
 Around: TypeAlias = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 

@@ -95,7 +95,7 @@ class HandleTimer:
                 try:
                     handle._context.run(handle._callback, *handle._args)
                 except BaseException as error:  # noqa: BLE001 -- it is asyncio's to sort out
-                    handle._context = _Raising(handle, error)
+                    _Raising(error).stand_in(handle)
                     run(handle)
             else:
                 run(handle)
@@ -112,18 +112,23 @@ class HandleTimer:
 
 
 class _Raising:
-    """Stands in for the context of *handle*, whose callback has raised *error*, and raises that.
+    """A context that raises what the callback of a handle has raised in its own one.
 
-    Only once, since loops tell of an error in the context of its handle.
+    Only once, since loops tell of an error in the context of its handle. A callback that cancels
+    its own handle has left that without arguments, and so without anything that could be run.
     """
 
-    def __init__(self, handle: Any, error: BaseException) -> None:
-        self._handle = handle
-        self._context = handle._context
+    def __init__(self, error: BaseException) -> None:
         self._error = error
 
+    def stand_in(self, handle: Any) -> None:
+        """Raise the error when *handle* is run next."""
+        self._handle = handle
+        self._context, handle._context = handle._context, self
+        self._args, handle._args = handle._args, ()
+
     def run(self, *_: object) -> None:
-        self._handle._context = self._context
+        self._handle._context, self._handle._args = self._context, self._args
         raise self._error
 
 

@@ -217,12 +217,36 @@ async def test_exact_watch_leaves_errors_of_callbacks_to_the_loop(
     assert wrapped is None or wrapped.count >= 2
 
 
-def test_exact_watch_lets_a_callback_end_the_loop() -> None:
+@pytest.mark.asyncio
+async def test_exact_watch_leaves_the_error_of_a_callback_that_cancelled_itself() -> None:
+    loop, told = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+    error = OSError("the device is gone")
+
+    def fail() -> None:
+        handle.cancel()  # as `remove_reader` does
+        raise error
+
+    watch = LoopWatch(exact=True)
+    watch.start()
+    handle = loop.call_soon(fail)
+    await asyncio.sleep(0)
+    watch.stop()
+    assert told == [error]
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_exact_watch_lets_a_callback_end_the_loop(is_cancelled: bool) -> None:
     async def main() -> None:
+        def end() -> None:
+            if is_cancelled:
+                handle.cancel()
+            sys.exit(3)
+
         watch = LoopWatch(exact=True)
         watch.start()
         try:
-            asyncio.get_running_loop().call_soon(sys.exit, 3)
+            handle = asyncio.get_running_loop().call_soon(end)
             await asyncio.sleep(1)
         finally:
             watch.stop()

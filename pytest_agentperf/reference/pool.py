@@ -205,7 +205,7 @@ class Lease(Generic[C]):
                     pool._leave(self, future, error)
                     raise
                 finally:
-                    pool._count_wait(self, began)
+                    pool._end_wait(self, began)
             self._entry = entry
             if not entry.uses % SAMPLED:
                 self._since = pool._clock()
@@ -555,7 +555,7 @@ class Pool(Generic[C]):
             if deadline < self._wake:
                 self._wake_at(deadline)
 
-    def _count_wait(self, _lease: Lease[C], began: float) -> None:  # for those who observe it
+    def _end_wait(self, _lease: Lease[C], began: float) -> None:  # for those who observe it
         wait = self._clock() - began
         self._waited += 1
         self._wait_total += wait

@@ -37,7 +37,7 @@ class ObservedPool:
         self._created = target.created() if target.created else 0
         self._reused = target.reused() if target.reused else 0
         self._ledger = Ledger(self._clock, self._capacity, target.in_use())
-        self._observer = Observer(target.pool, self._ledger)
+        self._observer = Observer(target.pool, self._ledger, target.home)
         target.place(self._observer)
         self._observer.start()
 

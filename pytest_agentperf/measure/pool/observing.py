@@ -34,6 +34,7 @@ class Target:
         reused: Returns how many leases ever needed no new connection, likewise.
         has_connections: Whether there is something to reuse; a semaphore has nothing.
         note: A sentence on what its numbers do not say.
+        home: See `Observer`.
     """
 
     pool: Any
@@ -47,6 +48,7 @@ class Target:
     reused: Callable[[], int] | None = None
     has_connections: bool = True
     note: str = ""
+    home: type | None = None
 
 
 class Observer:
@@ -58,13 +60,15 @@ class Observer:
     Args:
         pool: The pool.
         ledger: Is told of its leases.
+        home: The class whose file is the pool's own code, wherever it lies; that of the pool by
+            default.
     """
 
-    def __init__(self, pool: Any, ledger: Ledger) -> None:
+    def __init__(self, pool: Any, ledger: Ledger, home: type | None = None) -> None:
         self.hooks = Hooks()
         self.pool = pool
         self.ledger = ledger
-        self._own = _file_of(type(pool))
+        self._own = _file_of(home or type(pool))
         self._depth = 1
         self._users: set[str] = set()
         self._last: Spot | None = None

@@ -3,8 +3,10 @@
 # ruff: noqa: SLF001 -- what a pool holds is asked of itself
 import asyncio
 import itertools
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from pytest_agentperf.measure.concurrency.origins import current_task
@@ -18,16 +20,19 @@ _Function: TypeAlias = Callable[..., Any]
 
 def reference_pool(pool: Any) -> Target | None:
     """Return how to observe a pool of `reference.pool`; None for anything else."""
-    home = next((cls for cls in type(pool).__mro__ if "_give_back" in vars(cls)), None)
-    if home is None or "_count_wait" not in vars(home):
+    home = next((cls for cls in type(pool).__mro__ if "_end_wait" in vars(cls)), None)
+    lease: Any = getattr(sys.modules[home.__module__], "Lease", None) if home else None
+    if lease is None:
         return None
 
     def place(observer: Observer) -> None:
         leases = _Leases(observer)
         observer.place(home, "_take", leases.seeing_taken)
-        observer.place(home, "_count_wait", leases.seeing_waited)
+        observer.place(home, "_queue", leases.seeing_queued)
+        observer.place(home, "_end_wait", leases.seeing_waited)
         observer.place(home, "_leave", leases.seeing_left)
         observer.place(home, "_give_back", leases.seeing_given)
+        observer.place(lease, "release", leases.seeing_released)
 
     return Target(
         pool,
@@ -39,6 +44,7 @@ def reference_pool(pool: Any) -> Target | None:
         share=pool._share,
         created=lambda: pool.stats().created,
         reused=lambda: pool.stats().reused,
+        home=home,
     )
 
 
@@ -55,7 +61,7 @@ class _Leases:
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._asks: dict[int, Ask] = {}  # of those who wait
-        self._leaving: set[int] = set()
+        self._apart: set[int] = set()  # those whose return is none, or is noted already
 
     def seeing_taken(self, take: _Function) -> _Function:
         """Return `Pool._take`, observed: it leases what is free, or lets the caller wait."""
@@ -83,45 +89,80 @@ class _Leases:
 
         return taken
 
-    def seeing_waited(self, count: _Function) -> _Function:
-        """Return `Pool._count_wait`, observed: who waited and has not left has a lease."""
-        ledger, asks = self._observer.ledger, self._asks
+    def seeing_queued(self, queue: _Function) -> _Function:
+        """Return `Pool._queue`, observed: it refuses where warnings are errors."""
 
-        def counted(thing: Any, lease: Any, began: float) -> None:
-            ask = asks.pop(id(lease), None)
+        def queued(thing: Any, lease: Any, *args: Any) -> Any:
+            try:
+                return queue(thing, lease, *args)
+            except BaseException:
+                self._leave(thing, lease)
+                raise
+
+        return queued
+
+    def seeing_waited(self, end: _Function) -> _Function:
+        """Return `Pool._end_wait`, observed: who waited and has not left has a lease."""
+
+        def ended(thing: Any, lease: Any, *args: Any) -> None:
+            ask = self._answered(thing, lease)
             if ask is not None:
-                ledger.take(ask, id(lease))
-            count(thing, lease, began)
+                self._observer.ledger.take(ask, id(lease))
+            end(thing, lease, *args)
 
-        return counted
+        return ended
 
     def seeing_left(self, leave: _Function) -> _Function:
         """Return `Pool._leave`, observed: a connection that comes too late is given back in it."""
-        ledger, asks, leaving = self._observer.ledger, self._asks, self._leaving
 
         def left(thing: Any, lease: Any, *args: Any) -> None:
-            ask = asks.pop(id(lease), None)
-            if ask is not None:
-                ledger.leave(ask)
-            leaving.add(id(lease))
-            try:
+            self._leave(thing, lease)
+            with self._set_apart(lease):
                 leave(thing, lease, *args)
-            finally:
-                leaving.discard(id(lease))
 
         return left
 
     def seeing_given(self, give: _Function) -> _Function:
         """Return `Pool._give_back`, observed: before it may hand the connection to the next."""
         observer, ledger, pool = self._observer, self._observer.ledger, self._observer.pool
-        hooks, clock, note, leaving = observer.hooks, ledger.clock, ledger.note, self._leaving
+        hooks, clock, note, apart = observer.hooks, ledger.clock, ledger.note, self._apart
 
         def given(thing: Any, lease: Any, *args: Any) -> None:
-            if thing is pool and hooks.active and id(lease) not in leaving:
+            if thing is pool and hooks.active and id(lease) not in apart:
                 note((clock(), GIVE, id(lease), None))
             give(thing, lease, *args)
 
         return given
+
+    def seeing_released(self, release: _Function) -> _Function:
+        """Return `Lease.release`, observed: after its loop was closed it gives nothing back."""
+        observer = self._observer
+
+        def released(lease: Any, *args: Any, **kwargs: Any) -> None:
+            if lease._pool is observer.pool and observer.hooks.active and lease._entry is not None:
+                observer.ledger.give(id(lease))
+            with self._set_apart(lease):
+                release(lease, *args, **kwargs)
+
+        return released
+
+    def _answered(self, thing: Any, lease: Any) -> Ask | None:
+        """Return what *lease* asked for, which waits no more; None if it did not."""
+        return self._asks.pop(id(lease), None) if thing is self._observer.pool else None
+
+    def _leave(self, thing: Any, lease: Any) -> None:
+        ask = self._answered(thing, lease)
+        if ask is not None:
+            self._observer.ledger.leave(ask)
+
+    @contextmanager
+    def _set_apart(self, lease: Any) -> Iterator[None]:
+        """Take no notice of a return of *lease*."""
+        self._apart.add(id(lease))
+        try:
+            yield
+        finally:
+            self._apart.discard(id(lease))
 
 
 def semaphore(pool: Any) -> Target | None:

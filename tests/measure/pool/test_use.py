@@ -1,18 +1,24 @@
 """Blocks around a pool of our own: what they see, what they assert, and how they end."""
 
 import asyncio
+import importlib
+import shutil
 import threading
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import pytest_agentperf.reference.pool as pool_module
 from pytest_agentperf.core.errors import CheckError, UsageError
 from pytest_agentperf.measure.pool.door import PerfPool, Pooling
-from pytest_agentperf.reference.pool import Pool, PoolClosedError, PoolTimeoutError
+from pytest_agentperf.reference.pool import Lease, Pool, PoolClosedError, PoolTimeoutError
 from pytest_agentperf.reference.sessions import OwnedSession
 
-from .conftest import lease, new_pool
+from .conftest import close, connect, lease, new_pool
 
 ORIGINAL = dict(vars(Pool))
 
@@ -114,6 +120,24 @@ async def test_leak_names_its_line_whatever_took_the_lease_before(perf_pool: Per
 
 
 @pytest.mark.asyncio
+async def test_leak_of_a_subclass_of_a_copied_pool_names_its_line(
+    perf_pool: PerfPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(pool_module.__file__, tmp_path / "our_pool.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    copied: Any = importlib.import_module("our_pool")
+
+    class Mine(copied.Pool):  # type: ignore[misc]
+        pass
+
+    pool: Pool[object] = Mine(connect, close, max_size=2)
+    with perf_pool(pool) as use:
+        left = await pool.acquire()  # here
+    assert [held.place.source.endswith("# here") for held in use.leaked if held.place] == [True]
+    left.release()
+
+
+@pytest.mark.asyncio
 async def test_accepted_leak_is_none(perf_pool: PerfPool, accepted: set[str]) -> None:
     accepted.add("pool_leak")
     pool = new_pool(2)
@@ -198,6 +222,30 @@ async def test_connection_that_comes_too_late_is_not_returned_by_anybody(
             before.release()  # only now
             await last
     assert (use.acquired, use.failed, use.waits) == (3, 1, 2)
+
+
+@pytest.mark.asyncio
+async def test_callers_whom_a_warning_stops_have_failed(perf_pool: PerfPool) -> None:
+    asyncio.get_running_loop().set_debug(True)
+    pool = new_pool(1)
+    with perf_pool(pool) as use, warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        async with pool.acquire():
+            for _ in range(3):
+                with pytest.raises(RuntimeWarning, match="which can deadlock"):
+                    await pool.acquire()
+    assert (use.acquired, use.failed, use.waits, use.load.most) == (1, 3, 3, 2)
+
+
+def test_lease_that_outlives_its_loop_may_be_released(perf_pool: PerfPool) -> None:
+    pool = new_pool(2)
+
+    async def take() -> Lease[object]:
+        return await pool.acquire()
+
+    with perf_pool(pool) as use:
+        asyncio.run(take()).release()
+    assert (use.acquired, use.leaked) == (1, ())
 
 
 @pytest.mark.asyncio

@@ -1,5 +1,6 @@
 """Findings: what a recorder noticed about the code under test, with the place that causes it."""
 
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 __all__ = ["CAUSES", "Finding", "Place"]
@@ -38,7 +39,8 @@ class Place(NamedTuple):
         return f"{text}: {self.source}" if self.source else text
 
 
-class Finding(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Finding:
     """Something about the code under test that its author would want to know.
 
     Attributes:
@@ -54,7 +56,7 @@ class Finding(NamedTuple):
     sentence: str
     place: Place | None = None
     name: str = ""
-    count: int = 1  # type: ignore[assignment]
+    count: int = 1
     seconds: float | None = None
 
     def __str__(self) -> str:

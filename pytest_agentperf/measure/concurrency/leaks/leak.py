@@ -1,7 +1,8 @@
 """A leak: something that outlives the code that started it."""
 
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
 
 from pytest_agentperf.core.finding import Finding, Place
 from pytest_agentperf.measure.concurrency.origins import place_or_none
@@ -32,7 +33,8 @@ _CAUSES: Final[dict[Kind, str]] = {
 }
 
 
-class Leak(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Leak:
     """Something that was left behind.
 
     Attributes:
@@ -50,7 +52,7 @@ class Leak(NamedTuple):
     sentence: str
     place: Place | None = None
     now: Place | None = None
-    count: int = 1  # type: ignore[assignment]
+    count: int = 1
 
     @property
     def finding(self) -> Finding:

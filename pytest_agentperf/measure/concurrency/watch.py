@@ -74,9 +74,10 @@ class Watch:
         parts = self._settings.parts
         if "leaks" in parts:
             self._before = Snapshot.take()
-        self._began = self._context.clock()
         if "waits" in parts:
             self._ledger = self._new_ledger()
+        self._began = self._context.clock()
+        if self._ledger:
             self._ledger.start()
         self.resume()
         self._context.monitors.enter(self)

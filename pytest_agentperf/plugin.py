@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 # Imported first, for it decides how the others are loaded.
-from pytest_agentperf import unrewritten as _unrewritten  # noqa: F401
+from pytest_agentperf.importing import come_first, uncollected
+
+# isort: split
 
 # Imported now, so that the clock is bound before any test can replace it.
 from pytest_agentperf.core import clock as _clock  # noqa: F401
@@ -61,6 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and become a side of a duet where a gate started this run."""
+    come_first()  # the run has put its own loader in front
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
     if SIDE_VARIABLE in os.environ:
@@ -189,20 +192,23 @@ def _wake(config: pytest.Config) -> "PerfSession":
     """Return the state of this session, made at the first need of it."""
     awake = config.stash.get(SESSION, None)
     if awake is None:
-        from pytest_agentperf.session import PerfSession
+        with uncollected():
+            from pytest_agentperf.session import PerfSession
 
         config.stash[SESSION] = awake = PerfSession(config)
     return awake
 
 
 def _register_runtime(config: pytest.Config, session: "PerfSession") -> None:
-    from pytest_agentperf.runtime import Runtime
+    with uncollected():
+        from pytest_agentperf.runtime import Runtime
 
     config.pluginmanager.register(Runtime(session), "agentperf-runtime")
 
 
 def _register_reporter(config: pytest.Config, session: "PerfSession") -> None:
-    from pytest_agentperf.reporter import Reporter
+    with uncollected():
+        from pytest_agentperf.reporter import Reporter
 
     if not config.pluginmanager.has_plugin("agentperf-reporter"):
         config.pluginmanager.register(Reporter(session), "agentperf-reporter")

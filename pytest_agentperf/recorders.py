@@ -9,6 +9,7 @@ import pytest
 from pytest_agentperf.core.clock import REAL_TIME
 from pytest_agentperf.core.finding import Finding
 from pytest_agentperf.core.measurement import Measurement
+from pytest_agentperf.importing import uncollected
 from pytest_agentperf.measure.monitors import Monitors
 from pytest_agentperf.metered import provided_by
 
@@ -142,7 +143,8 @@ _FAILING = ("metering", "loading")
 
 def new_watching(shared: Shared, monitors: Monitors) -> "Watching":
     """Return new watches, for a test or for the setup of its fixtures."""
-    from pytest_agentperf.measure.concurrency.door import Watching
-    from pytest_agentperf.measure.concurrency.settings import WatchContext
+    with uncollected():
+        from pytest_agentperf.measure.concurrency.door import Watching
+        from pytest_agentperf.measure.concurrency.settings import WatchContext
 
     return Watching(WatchContext(REAL_TIME.clock, monitors, shared.is_accepted))

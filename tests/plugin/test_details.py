@@ -93,6 +93,7 @@ def test_watched_block_without_timed_calls_is_a_trace_of_its_own(project: Projec
 
 
 def test_order_of_cache_lookups_is_in_it(project: Project) -> None:
+    pytest.importorskip("cachetools")
     project.tests(
         """
         from cachetools import LRUCache

@@ -97,8 +97,8 @@ class Observer:
             return last
         if code.co_filename not in users:
             return self._search()
-        self._last = code, at
-        return self._last
+        self._last = spot = code, at  # returned by its own name: threads share what is kept
+        return spot
 
     def _search(self) -> Spot | None:
         if waiting := _behind_greenlet():

@@ -6,7 +6,6 @@ import itertools
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from pytest_agentperf.measure.concurrency.origins import current_task
@@ -61,7 +60,6 @@ class _Leases:
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._asks: dict[int, Ask] = {}  # of those who wait
-        self._apart: set[int] = set()  # those whose return is none, or is noted already
 
     def seeing_taken(self, take: _Function) -> _Function:
         """Return `Pool._take`, observed: it leases what is free, or lets the caller wait."""
@@ -113,22 +111,25 @@ class _Leases:
         return ended
 
     def seeing_left(self, leave: _Function) -> _Function:
-        """Return `Pool._leave`, observed: a connection that comes too late is given back in it."""
+        """Return `Pool._leave`, observed: who waits gives up."""
 
         def left(thing: Any, lease: Any, *args: Any) -> None:
             self._leave(thing, lease)
-            with self._set_apart(lease):
-                leave(thing, lease, *args)
+            leave(thing, lease, *args)
 
         return left
 
     def seeing_given(self, give: _Function) -> _Function:
-        """Return `Pool._give_back`, observed: before it may hand the connection to the next."""
+        """Return `Pool._give_back`, observed: before it may hand the connection to the next.
+
+        A connection that comes too late for its waiter passes here, too, with a lease that never
+        had it; and one that was released, which is noted by then.
+        """
         observer, ledger, pool = self._observer, self._observer.ledger, self._observer.pool
-        hooks, clock, note, apart = observer.hooks, ledger.clock, ledger.note, self._apart
+        hooks, clock, note = observer.hooks, ledger.clock, ledger.note
 
         def given(thing: Any, lease: Any, *args: Any) -> None:
-            if thing is pool and hooks.active and id(lease) not in apart:
+            if thing is pool and hooks.active and lease._entry is not None:
                 note((clock(), GIVE, id(lease), None))
             give(thing, lease, *args)
 
@@ -141,8 +142,7 @@ class _Leases:
         def released(lease: Any, *args: Any, **kwargs: Any) -> None:
             if lease._pool is observer.pool and observer.hooks.active and lease._entry is not None:
                 observer.ledger.give(id(lease))
-            with self._set_apart(lease):
-                release(lease, *args, **kwargs)
+            release(lease, *args, **kwargs)
 
         return released
 
@@ -154,15 +154,6 @@ class _Leases:
         ask = self._answered(thing, lease)
         if ask is not None:
             self._observer.ledger.leave(ask)
-
-    @contextmanager
-    def _set_apart(self, lease: Any) -> Iterator[None]:
-        """Take no notice of a return of *lease*."""
-        self._apart.add(id(lease))
-        try:
-            yield
-        finally:
-            self._apart.discard(id(lease))
 
 
 def semaphore(pool: Any) -> Target | None:

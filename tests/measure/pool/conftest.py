@@ -63,28 +63,27 @@ async def http_server(seconds: float = 0.005) -> AsyncIterator[str]:
     """Answer each request after *seconds*, and keep connections open."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            await reader.readuntil(b"\r\n\r\n")
-            await asyncio.sleep(seconds)
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving.add(asyncio.current_task())
-        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
             try:
-                await answer(reader, writer)
+                while True:
+                    await reader.readuntil(b"\r\n\r\n")
+                    await asyncio.sleep(seconds)
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
             finally:
                 writer.close()
                 await writer.wait_closed()
 
-    serving: set[asyncio.Task[None] | None] = set()
+    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.create_task(answer(reader, writer)))
+
+    serving: list[asyncio.Task[None]] = []
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         # A client has closed its connections, but the server may not have heard of it.
-        for task in filter(None, serving):
+        for task in serving:
             task.cancel()
-        await asyncio.gather(*filter(None, serving), return_exceptions=True)
+        await asyncio.gather(*serving, return_exceptions=True)
 
 
 def wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:

@@ -247,7 +247,7 @@ def test_exact_watch_lets_a_callback_end_the_loop(is_cancelled: bool) -> None:
         watch.start()
         try:
             handle = asyncio.get_running_loop().call_soon(end)
-            await asyncio.sleep(1)
+            await asyncio.sleep(0)
         finally:
             watch.stop()
 

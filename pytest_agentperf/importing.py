@@ -2,7 +2,7 @@
 
 pytest takes each module of an installed plugin for one with assertions to rewrite: it compiles it
 once more at the first run after an installation, which is each run of a fresh CI machine, and its
-loader takes three times as long as Python's ever after. There are none here that users would read.
+loader takes three times as long as Python's ever after. No assertion of ours is for users.
 Imported before the other modules, by the plugin.
 
 PYTEST_DONT_REWRITE

@@ -200,15 +200,13 @@ def _wake(config: pytest.Config) -> "PerfSession":
 
 
 def _register_runtime(config: pytest.Config, session: "PerfSession") -> None:
-    with uncollected():
-        from pytest_agentperf.runtime import Runtime
+    from pytest_agentperf.runtime import Runtime
 
     config.pluginmanager.register(Runtime(session), "agentperf-runtime")
 
 
 def _register_reporter(config: pytest.Config, session: "PerfSession") -> None:
-    with uncollected():
-        from pytest_agentperf.reporter import Reporter
+    from pytest_agentperf.reporter import Reporter
 
     if not config.pluginmanager.has_plugin("agentperf-reporter"):
         config.pluginmanager.register(Reporter(session), "agentperf-reporter")

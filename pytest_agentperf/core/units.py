@@ -174,7 +174,7 @@ def format_exact(value: float, unit: Unit) -> str:
     return next(exact, format_quantity(value, unit, 17))
 
 
-@functools.lru_cache(maxsize=256)  # tests of one budget mostly find the same, nothing
+@functools.lru_cache(maxsize=256)  # most tests of one budget find the same: nothing
 def format_beside(value: float, bound: float, unit: Unit) -> tuple[str, str]:
     """Return *value* and *bound* as text, with digits enough to see which is the greater."""
     for digits in (3, 4, 6, 9, 17):

@@ -11,6 +11,7 @@ from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.measure.concurrency.leaks.snapshot import METRICS, Leak, Snapshot
 from pytest_agentperf.measure.concurrency.loop.blocking import Blocking
 from pytest_agentperf.measure.concurrency.loop.loopwatch import LoopWatch
+from pytest_agentperf.measure.concurrency.origins import caller
 from pytest_agentperf.measure.concurrency.settings import WatchContext, WatchSettings
 from pytest_agentperf.measure.concurrency.sightings import BlockTotals, Sightings
 
@@ -133,8 +134,8 @@ class Watch:
     def _new_ledger(self) -> "WaitLedger":
         from pytest_agentperf.measure.concurrency.waits.ledger import WaitLedger
 
-        origin = {"origin": self._before.origin} if self._before else {}
-        return WaitLedger(self._context.clock, self._spans.current, **origin)
+        origin = self._before.origin if self._before else caller
+        return WaitLedger(self._context.clock, self._spans.current, origin)
 
     # As a monitor of the test
 

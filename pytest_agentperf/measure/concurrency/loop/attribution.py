@@ -40,7 +40,8 @@ class Reading(NamedTuple):
     gc: float = 0.0
     starved: float = 0.0
     surely_starved: float = 0.0
-    asleep: float = 0.0
+    suspended: float = 0.0
+    slept: float = 0.0
 
 
 class Cost(NamedTuple):
@@ -54,7 +55,8 @@ class Cost(NamedTuple):
         gc: Processor time of collections that nobody asked for.
         starved: How long the watchdog waited, for the GIL as far as is known.
         surely_starved: For how long of this it kept waking, as one does that waits for the GIL.
-        asleep: How long the machine was suspended.
+        suspended: How long the machine was suspended.
+        slept: How long the loop's thread slept, as far as is known.
         is_known: Whether the system counts all of these.
     """
 
@@ -65,7 +67,8 @@ class Cost(NamedTuple):
     gc: float = 0.0
     starved: float = 0.0
     surely_starved: float = 0.0
-    asleep: float = 0.0
+    suspended: float = 0.0
+    slept: float = 0.0
     is_known: bool = True
 
     @classmethod
@@ -84,7 +87,7 @@ def cause_of(seconds: float, cost: Cost, threshold: float) -> str:  # noqa: PLR0
         cost: What happened meanwhile.
         threshold: Seconds from which it is a block.
     """
-    if cost.asleep > seconds / 2:
+    if cost.suspended > seconds / 2:
         return "suspended"
     if not cost.is_known:
         return "unknown"
@@ -155,8 +158,13 @@ class Meter:
     __slots__ = (
         "_clock_id",
         "_collector",
+        "_cpu",
         "_ident",
         "_loop",
+        "_native_id",
+        "_read_at",
+        "_slept",
+        "_state",
         "_watchdog",
         "starved",
         "surely_starved",
@@ -169,6 +177,9 @@ class Meter:
         self._clock_id = _thread_clock_id()
         self._loop = StatisticsFile()
         self._watchdog: StatisticsFile | None = None
+        self._native_id = threading.get_native_id()
+        self._state: ThreadFile | None = None
+        self._cpu = self._read_at = self._slept = 0.0
 
     @property
     def is_known(self) -> bool:
@@ -190,8 +201,9 @@ class Meter:
         """Listen no more, and close the files."""
         self._collector.stop()
         self._loop.close()
-        if self._watchdog:
-            self._watchdog.close()
+        for file in (self._watchdog, self._state):
+            if file:
+                file.close()
 
     def refresh(self) -> tuple[float, int]:
         """Read what `/proc` says of both threads, the loop's and the calling one.
@@ -219,16 +231,56 @@ class Meter:
             gc=self._collector.seconds,
             starved=self.starved,
             surely_starved=self.surely_starved,
-            asleep=_suspended(),
+            suspended=_suspended(),
+            slept=self._slept_until(cpu),
         )
+
+    def _slept_until(self, cpu: float) -> float:
+        """Return for how long the loop's thread, which has computed for *cpu*, slept so far.
+
+        Linux may take a thread that sleeps to another processor, and count its sleep as a wait for
+        that from then on. One that sleeps, and has not computed since the last reading, has slept
+        all that while.
+        """
+        at = time.monotonic()
+        if cpu == self._cpu:  # so that to read a file takes the GIL from nobody
+            self._state = self._state or ThreadFile(self._native_id, "stat")
+            if _is_sleeping(self._state.read()):
+                self._slept += at - self._read_at
+        self._cpu, self._read_at = cpu, at
+        return self._slept
 
     @property
     def _of_watchdog(self) -> float:
         return self._watchdog.last.cpu if self._watchdog else 0.0
 
 
+class ThreadFile:
+    """A file of Linux on a thread of this process, kept open; elsewhere an empty one."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, native_id: int, name: str) -> None:
+        self._file: int | None = None
+        with suppress(OSError):
+            self._file = _OPEN(f"/proc/self/task/{native_id}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self) -> bytes:
+        """Return what it says now; nothing for a thread that has ended."""
+        if self._file is not None:
+            with suppress(OSError):  # another thread moves no offset of `pread`
+                return os.pread(self._file, 512, 0)
+        return b""
+
+    def close(self) -> None:
+        """Close it."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
 class StatisticsFile:
-    """The file of Linux on a thread; elsewhere everything is 0.
+    """What Linux counts of a thread; elsewhere everything is 0.
 
     Args:
         native_id: Of the thread; by default, the one that opens it.
@@ -243,26 +295,20 @@ class StatisticsFile:
     def __init__(self, native_id: int = 0) -> None:
         self.last = ThreadStatistics()
         self.is_known = True
-        self._file: int | None = None
-        path = f"/proc/self/task/{native_id or threading.get_native_id()}/schedstat"
-        with suppress(OSError):
-            self._file = _OPEN(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._file = ThreadFile(native_id or threading.get_native_id(), "schedstat")
         # A kernel that does not count says "0 0 0".
         self.is_known = self.read().cpu > 0
 
     def read(self) -> ThreadStatistics:
         """Return what the file says now."""
-        if self._file is not None:
-            with suppress(OSError, ValueError):  # another thread moves no offset of `pread`
-                cpu, delay, turns = map(int, os.pread(self._file, 64, 0).split())
-                self.last = ThreadStatistics(cpu / 1e9, delay / 1e9, turns)
+        with suppress(ValueError):
+            cpu, delay, turns = map(int, self._file.read().split())
+            self.last = ThreadStatistics(cpu / 1e9, delay / 1e9, turns)
         return self.last
 
     def close(self) -> None:
         """Close it."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._file.close()
 
 
 def _thread_clock_id() -> int | None:
@@ -270,6 +316,11 @@ def _thread_clock_id() -> int | None:
     if not hasattr(time, "pthread_getcpuclockid"):
         return None
     return time.pthread_getcpuclockid(threading.get_ident())
+
+
+def _is_sleeping(state: bytes) -> bool:
+    """Return whether the file `stat` of a thread says so, right after its name in brackets."""
+    return state.rpartition(b") ")[2][:1] in {b"S", b"D"}
 
 
 def _suspended() -> float:

@@ -143,6 +143,7 @@ class Watchdog:
         self._tick = min(TICK, 0.4 * threshold)
         self._steps = Steps(ping_follows=not loop.shows_next)
         self._seen: deque[Step] = deque(maxlen=_SEEN)
+        self._long: list[Step] = []  # ended, and how much was ready is known with the answer
         self._ping: Ping | None = None
         self._readings: deque[tuple[float, Reading]] = deque()
         self._lag_since: list[float] = []
@@ -167,7 +168,7 @@ class Watchdog:
         now = self._clock()
         late = max(now - self._due, 0.0)
         if not self._loop.is_running():
-            return self._rest()
+            return self._rest(now)
         key, answered = self._loop.glance(), self._take_answer()
         is_waiting = self._ping is not None
         stack, task = self._stack(key) if is_waiting or late >= _LATE else (None, "")
@@ -179,7 +180,7 @@ class Watchdog:
         if answered:
             self._settle(answered)
         if self._ping:
-            self._end(self._steps.see(now, key, stack, task=task, since=now - held), self._ping)
+            self._end(self._steps.see(now, key, stack, task=task, since=now - held))
             self._sample_lag(now, held)
         return self._pause(self._tick / 2 if is_waiting and key != IDLE else self._tick)
 
@@ -206,8 +207,8 @@ class Watchdog:
             self._seen.extend([step] if step else [])
             self.timer.slow.append(TimedStep(self.timer.began, at))
         else:
-            self._end(step, ping)
-        self._end_timed(ping, at)
+            self._end(step)
+        self._report_ended(ping, at)
 
     def answer(self) -> None:
         """Answer the ping in place of the loop, in a step of the loop that ends the watch."""
@@ -264,8 +265,8 @@ class Watchdog:
         if self._lag_since:
             delay = self._cost(ping.sent, answered).run_delay if ping.is_late else 0.0
             self._add_lags(answered, delay)
-        self._end(self._steps.answer(answered), ping)
-        self._end_timed(ping, answered)  # what ended since may be what this look saw
+        self._end(self._steps.answer(answered))
+        self._report_ended(ping, answered)  # what ended since may be what this look saw
         while len(self._readings) > 1 and self._readings[1][0] < answered - _HISTORY:
             self._readings.popleft()
 
@@ -280,18 +281,21 @@ class Watchdog:
             self._lag.add(max(answered - since - delay, 0.0))
         self._lag_since.clear()
 
-    def _end(self, step: Step | None, ping: Ping | None) -> None:
+    def _end(self, step: Step | None) -> None:
         """Take a step that ended, as far as it was seen."""
         if step is None:
             return
         if self.timer and step.began > self._began:
             self._seen.append(step)  # its time comes from the timer
         elif step.seconds >= self._threshold:
-            is_exact = self.timer is not None  # the step that started the watch is in no handle
-            self._report(step.began, step.ended, step, ping, is_exact=is_exact)
+            self._long.append(step)
 
-    def _end_timed(self, ping: Ping | None, until: float) -> None:
-        """Take the steps that were timed and ended by *until*, with what was seen of them."""
+    def _report_ended(self, ping: Ping | None, until: float) -> None:
+        """Report the steps that were seen to end, and those that were timed and did by *until*."""
+        for long in self._long:
+            is_exact = self.timer is not None  # the step that started the watch is in no handle
+            self._report(long.began, long.ended, long, ping, is_exact=is_exact)
+        self._long.clear()
         while self.timer and self.timer.slow and self.timer.slow[0].ended <= until:
             timed = self.timer.slow.popleft()
             if timed.ended - timed.began >= self._threshold:
@@ -353,12 +357,15 @@ class Watchdog:
             if at >= ended:
                 after = reading
                 break
-        return Cost.between(before, after, is_known=self._counters.is_known)
+        cost = Cost.between(before, after, is_known=self._counters.is_known)
+        return cost._replace(run_delay=min(cost.run_delay, max(ended - began - cost.slept, 0.0)))
 
-    def _rest(self) -> float:
-        """Forget what is under way, while nobody runs the loop."""
+    def _rest(self, now: float) -> float:
+        """Take what was seen, and look no further while nobody runs the loop."""
         self._loop.withdraw()
-        self._ping = self._steps.current = None
+        self._end(self._steps.finish(now, None))
+        self._report_ended(self._take_answer(), now)
+        self._ping = None
         self._lag_since.clear()
         return self._pause(self._tick)
 

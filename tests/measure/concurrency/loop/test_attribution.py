@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,9 +26,9 @@ THRESHOLD = 0.025
         ({}, "waiting"),
         ({"cpu": 0.1, "gc": 0.09}, "gc"),
         ({"cpu": 0.1, "gc": 0.07}, "computing"),  # 30 ms of its own
-        ({"asleep": 0.06}, "suspended"),
-        ({"asleep": 0.04}, "waiting"),
-        ({"asleep": 0.06, "is_known": False}, "suspended"),
+        ({"suspended": 0.06}, "suspended"),
+        ({"suspended": 0.04}, "waiting"),
+        ({"suspended": 0.06, "is_known": False}, "suspended"),
         ({"cpu": 0.1, "is_known": False}, "unknown"),
     ],
 )
@@ -46,23 +47,51 @@ def test_cost_is_the_difference_of_two_readings_and_never_negative() -> None:
     assert Cost.between(before, after) == Cost(cpu=0.5, turns=2)
 
 
-def test_meter_tells_the_computing_of_its_thread_from_that_of_others() -> None:
-    def compute() -> None:
-        until = time.thread_time() + 0.05
-        while time.thread_time() < until:
-            pass
-
+@pytest.fixture
+def meter() -> Iterator[Meter]:
     meter = Meter()
     if not meter.is_known:
         pytest.skip("this system does not count the time of a thread")
     meter.start()
+    yield meter
+    meter.stop()
+
+
+def compute_for(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def test_meter_tells_the_computing_of_its_thread_from_that_of_others(meter: Meter) -> None:
     before = meter.read()
-    compute()
+    compute_for(0.05)
     own = Cost.between(before, meter.read())
-    other = threading.Thread(target=compute)
+    other = threading.Thread(target=compute_for, args=(0.05,))
     other.start()
     other.join()
     both = Cost.between(before, meter.read())
-    meter.stop()
     assert own.cpu >= 0.05 > own.others
     assert both.others >= 0.05 > both.cpu - own.cpu
+
+
+def test_meter_tells_that_its_thread_sleeps_from_that_it_computed(meter: Meter) -> None:
+    slept: list[float] = []
+    is_idle = threading.Event()
+
+    def look_until_it_slept() -> None:
+        is_idle.wait()
+        until = time.monotonic() + 5
+        while not slept or (slept[-1] < 0.05 and time.monotonic() < until):
+            slept.append(meter.read().slept)
+
+    looking = threading.Thread(target=look_until_it_slept)
+    looking.start()
+    meter.read()
+    compute_for(0.05)
+    began = time.monotonic()
+    is_idle.set()
+    looking.join()  # asleep
+    seconds = time.monotonic() - began
+    assert slept[0] == 0  # it slept by then, but had computed since the reading before
+    assert 0.05 <= slept[-1] <= seconds

@@ -32,9 +32,10 @@ class Loop:
         self.key = IDLE
         self.ping: Callable[[], None] | None = None
         self.seen = STACK
+        self.runs = True
 
     def is_running(self) -> bool:
-        return True
+        return self.runs
 
     def is_running_here(self) -> bool:
         return False
@@ -72,7 +73,7 @@ class Counters:
         self.starved = self.surely_starved = 0.0
         self.cpu = self.gc = self.delay = 0.0
         self.own_delay, self.own_turns = 0.0, 1
-        self.others = 0.0
+        self.others = self.slept = 0.0
         self.meanwhile: Callable[[], None] = lambda: None
 
     def refresh(self) -> tuple[float, int]:
@@ -87,6 +88,7 @@ class Counters:
             starved=self.starved,
             surely_starved=self.surely_starved,
             others=self.others,
+            slept=self.slept,
         )
 
 
@@ -157,6 +159,34 @@ def test_step_that_is_seen_for_longer_than_the_threshold_is_a_block(scene: Scene
     assert block.ready == 3
 
 
+@pytest.mark.parametrize("following", [IDLE, WORK + 1], ids=["between two steps", "the next step"])
+def test_what_was_ready_is_counted_though_the_ping_is_answered_after_a_look(
+    scene: Scene, following: int
+) -> None:
+    for _ in range(8):
+        scene.pass_time(0.005, cpu=0.005)
+        scene.look(WORK)
+    scene.pass_time(0.001)
+    scene.look(following)
+    scene.rest()
+    (block,) = scene.blocks
+    assert block.ready == 3
+    assert block.wall == pytest.approx(0.035)
+
+
+def test_block_that_was_seen_before_the_loop_stopped_is_reported(scene: Scene) -> None:
+    for _ in range(8):
+        scene.pass_time(0.005, cpu=0.005)
+        scene.look(WORK)
+    scene.loop.runs = False
+    for _ in range(3):
+        scene.pass_time(0.01)
+        scene.look(IDLE)
+    (block,) = scene.blocks
+    assert block.cause == "computing"
+    assert block.wall == pytest.approx(0.035)
+
+
 def test_step_that_is_seen_for_less_than_the_threshold_is_none(scene: Scene) -> None:
     for _ in range(5):
         scene.pass_time(0.005, cpu=0.005)
@@ -173,6 +203,19 @@ def test_time_in_which_other_processes_had_the_processor_does_not_count(scene: S
     scene.rest()
     assert [block.cause for block in scene.blocks] == ["preempted"]
     assert scene.blocks[0].seconds < 0.025
+
+
+@pytest.mark.parametrize("slept", [0.0, 0.035])
+def test_time_for_which_the_loop_slept_is_no_wait_for_a_processor(
+    scene: Scene, slept: float
+) -> None:
+    for look in range(8):
+        scene.pass_time(0.005)
+        scene.counters.slept += slept / 8
+        scene.counters.delay += 0.035 if look == 7 else 0.0  # as of a thread that was moved asleep
+        scene.look(WORK)
+    scene.rest()
+    assert [block.cause for block in scene.blocks] == ["waiting" if slept else "preempted"]
 
 
 @pytest.mark.parametrize(("turns", "found"), [(2, 0), (14, 1)])

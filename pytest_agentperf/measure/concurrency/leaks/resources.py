@@ -31,16 +31,17 @@ _Identity: TypeAlias = tuple[int, int]
 _Function: TypeAlias = Callable[..., Any]
 _Loop: TypeAlias = asyncio.AbstractEventLoop
 
-# The workers of a loop's default executor, which ends with its loop.
-_EXECUTOR: Final = re.compile(r"(asyncio|uvloop)_\d+")
+# Patterns are compiled where something is left. The workers of a loop's default executor, which
+# ends with its loop.
+_EXECUTOR: Final = r"(asyncio|uvloop)_\d+"
 # Threads that serve whoever comes next, those that wait for a process, and our own.
-_SERVANTS: Final = re.compile(
+_SERVANTS: Final = (
     r"anyio\._backends|trio\._core|asyncio\.unix_events|pytest_agentperf\.(?!reference)"
 )
 _LISTINGS: Final = ("/proc/self/fd", "/dev/fd")
 # uvloop opens /dev/null with its first process, asyncio waits for one by a pidfd, and a recorder
 # reads files of /proc.
-_HARMLESS: Final = re.compile(r"/dev/(null|pts/.*|tty|u?random)|/proc/\d+/.*|anon_inode:\[pidfd\]")
+_HARMLESS: Final = r"/dev/(null|pts/.*|tty|u?random)|/proc/\d+/.*|anon_inode:\[pidfd\]"
 # uvloop makes these without any function of Python that could be noted.
 _CONNECTING: Final = (
     "create_connection",
@@ -175,7 +176,7 @@ class DescriptorLeaks(LeakSource):
         """Return what is open now."""
         for descriptor, identity in sorted(self._open_now().items() - self._before.items()):
             kind, name = _describe(descriptor)
-            if not _HARMLESS.fullmatch(name):
+            if not re.fullmatch(_HARMLESS, name):
                 known, site = self._sites.get(descriptor, (None, None))
                 made_by = site if known == identity else None
                 what = f"{name} (file descriptor {descriptor}) is still open"
@@ -246,8 +247,8 @@ def _is_servant(thread: threading.Thread) -> bool:
     module = getattr(target, "__module__", "") if type(thread) is threading.Thread else ""
     return bool(
         isinstance(thread, threading._DummyThread)  # noqa: SLF001 -- begun by other means
-        or _EXECUTOR.fullmatch(thread.name)
-        or _SERVANTS.match(module or type(thread).__module__)
+        or re.fullmatch(_EXECUTOR, thread.name)
+        or re.match(_SERVANTS, module or type(thread).__module__)
     )
 
 

@@ -1,4 +1,6 @@
-import openai  # noqa: F401 -- an inner run would forget it, and import it anew each time
+# An inner run would forget them and import them anew each time.
+import httpcore  # noqa: F401 -- httpx does so late, and knows the errors of the first one alone
+import openai  # noqa: F401
 
 from tests.plugin.conftest import Project
 

@@ -1,8 +1,7 @@
 """Options: what the command line and the ini file say, resolved once."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -36,8 +35,7 @@ _GATE: Final = {
 _MODES: Final = ("fail", "warn", "off")
 
 
-@dataclass(frozen=True, slots=True)
-class GateSettings:
+class GateSettings(NamedTuple):
     """What holds for the regression gate.
 
     Attributes:
@@ -69,8 +67,7 @@ class GateSettings:
         return any(asked)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What holds for one session.
 
     Attributes:

@@ -53,32 +53,29 @@ _BODY: Final = {
 _TIMES: Final = frozenset({"latency", "ttft", "itl", "items_per_second", "cpu_time_per_call"})
 
 
-def asked_quantities(item: pytest.Item, limits: Iterable[Limit]) -> set[str]:
+def asked_quantities(item: pytest.Item, limits: Iterable[Limit]) -> frozenset[str]:
     """Return the quantities that *limits* ask to be metered in *item*.
 
     Nothing where its code does that itself, and nothing that only `defaults` and the like limit.
     """
     if "perf_memory" in getattr(item, "fixturenames", ()) or not isinstance(item, pytest.Function):
-        return set()
-    return {limit.metric.quantity.name for limit in limits if limit.is_stated}
+        return frozenset()
+    return frozenset(limit.metric.quantity.name for limit in limits if limit.is_stated)
 
 
-def asks_memory(item: pytest.Item, limits: ResolvedLimits) -> bool:
-    """Return whether the user wants to know of memory: by a budget of *item*, or by its code."""
-    names = asked_quantities(item, (limit for _, limit in limits.items()))
-    return "perf_memory" in getattr(item, "fixturenames", ()) or not names.isdisjoint(_MEMORY)
+def asks_memory(item: pytest.Item, asked: frozenset[str]) -> bool:
+    """Return whether the user wants to know of memory: by the *asked* ones, or by the code."""
+    return "perf_memory" in getattr(item, "fixturenames", ()) or not asked.isdisjoint(_MEMORY)
 
 
-def body_parts(item: pytest.Item, limits: ResolvedLimits) -> frozenset[str]:
-    """Return what to meter around the body of *item*."""
-    names = asked_quantities(item, (limit for _, limit in limits.items()))
-    return frozenset(_BODY[name] for name in names if name in _BODY)
+def body_parts(asked: frozenset[str]) -> frozenset[str]:
+    """Return what to meter around the body of a test, given the quantities that are *asked*."""
+    return frozenset(_BODY[name] for name in asked if name in _BODY)
 
 
-def is_traced_alone(item: pytest.Item, limits: ResolvedLimits) -> bool:
+def is_traced_alone(item: pytest.Item, limits: ResolvedLimits, asked: frozenset[str]) -> bool:
     """Return whether the one run of the body of *item* is traced, for nothing is timed in it."""
-    names = asked_quantities(item, (limit for _, limit in limits.items()))
-    return not names.isdisjoint(TRACED) and _is_once(item, limits)
+    return not asked.isdisjoint(TRACED) and _is_once(item, limits)
 
 
 def _is_once(item: pytest.Item, limits: ResolvedLimits) -> bool:
@@ -90,13 +87,14 @@ def _is_once(item: pytest.Item, limits: ResolvedLimits) -> bool:
 def needs_rerun(item: pytest.Item, limits: ResolvedLimits) -> str:
     """Return the sentence on limits that one run of the body cannot serve; empty where it can."""
     stated = [limit for _, limit in limits.items() if limit.is_stated]
-    if PER_CALL in asked_quantities(item, stated) and _is_once(item, limits):
+    asked = asked_quantities(item, stated)
+    if PER_CALL in asked and _is_once(item, limits):
         source = next(limit.source for limit in stated if limit.metric.quantity.name == PER_CALL)
         return (
             f"{source}: {PER_CALL} takes many calls, and the body of this test runs once; add"
             " @pytest.mark.perf(rerun=True), which runs it until that is known"
         )
-    if not is_traced_alone(item, limits):
+    if not is_traced_alone(item, limits, asked):
         return ""
     timed = next((limit for limit in stated if limit.metric.quantity.name in _TIMES), None)
     if timed is None:

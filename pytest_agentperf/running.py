@@ -79,16 +79,18 @@ class RunningTest:
         self._stated = limits
         self.side: Side | None = item.config.pluginmanager.get_plugin(SIDE_PLUGIN)
         self.limits = limits.keep(self._applies)
-        self.dropped = len(limits.items()) - len(self.limits.items())
+        kept = [limit for _, limit in self.limits.items()]
+        self.dropped = len(limits.items()) - len(kept)
+        self._asked = asked_quantities(item, kept)
         self.timings = Timings(
             self._plan,
             budgets.prices,
             REAL_TIME.clock,
-            wants_cost=any("cost" in limit.metric.name for _, limit in self.limits.items())
+            wants_cost=any("cost" in limit.metric.name for limit in kept)
             or bool(self.side and self.side.wants_cost),
             passes=self._passes,
             keeps_moments=settings.reports.wants_details,
-            wants_levels=settings.reports.wants_details or asks_memory(item, self.limits),
+            wants_levels=settings.reports.wants_details or asks_memory(item, self._asked),
         )
         self.recorders = Recorders(
             item, self.timings.monitors, shared, self.limits, is_quick=settings.quick
@@ -164,10 +166,10 @@ class RunningTest:
 
     def _metered_parts(self) -> frozenset[str]:
         """Return what to meter around its body."""
-        parts = body_parts(self.item, self.limits)
+        parts = body_parts(self._asked)
         if not self._is_once:
             parts -= {"cpu"}  # which is that of a call
-        if is_body(self.item) and is_traced_alone(self.item, self.limits):
+        if is_body(self.item) and is_traced_alone(self.item, self.limits, self._asked):
             parts |= {"traced", "process"}
         return parts
 
@@ -185,16 +187,16 @@ class RunningTest:
         """Return the further calls of *subject* that the limits under *label* ask for."""
         if has_examples(self.item):
             return ()
+        asked = asked_quantities(self.item, self.limits.of(label))
         return [
-            *self._metered_calls(label),
-            *self._leak_calls(label, subject),
+            *self._metered_calls(label, asked),
+            *self._leak_calls(label, subject, asked),
             *self._profiled_calls(label, subject),
         ]
 
-    def _metered_calls(self, label: str | None) -> Iterator[ExtraPass]:
-        asked = asked_quantities(self.item, self.limits.of(label))
+    def _metered_calls(self, label: str | None, asked: frozenset[str]) -> Iterator[ExtraPass]:
         wanted = []
-        is_traced = self._is_once and is_traced_alone(self.item, self.limits)
+        is_traced = self._is_once and is_traced_alone(self.item, self.limits, self._asked)
         if asked.intersection(TRACED) and not is_traced:
             wanted.append((1, frozenset({"traced", "process"}), TRACED))
         if asked.intersection(CPU) and not self._is_once:
@@ -206,8 +208,10 @@ class RunningTest:
             settings = MeterSettings(label, parts=parts, calls=calls)
             yield ExtraCalls(self.recorders.metering, settings, metrics)
 
-    def _leak_calls(self, label: str | None, subject: str) -> Iterator[ExtraPass]:
-        is_judged = PER_CALL in asked_quantities(self.item, self.limits.of(label))
+    def _leak_calls(
+        self, label: str | None, subject: str, asked: frozenset[str]
+    ) -> Iterator[ExtraPass]:
+        is_judged = PER_CALL in asked
         if (self._settings.leaks or is_judged) and self._may_rerun():
             from pytest_agentperf.measure.memory.door import LeakCalls
 

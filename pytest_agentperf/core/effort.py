@@ -32,8 +32,8 @@ class Effort(NamedTuple):
 
     def updated(self, later: "Effort") -> "Effort":
         """Return this effort with whatever *later* states in its place."""
-        stated = {name: value for name in _NAMES if (value := getattr(later, name)) is not None}
-        return self._replace(**stated)
+        both = zip(self, later, strict=True)
+        return Effort._make(ours if theirs is None else theirs for ours, theirs in both)
 
 
 _NAMES: Final = Effort._fields

@@ -346,10 +346,10 @@ def _builtin(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return valid_text(str(value))
+    if isinstance(value, Mapping):
+        return {valid_text(str(key)): _builtin(inner) for key, inner in value.items()}
     if isinstance(value, _RECORDS) or is_dataclass(value):
         return _builtin_fields(value)
     if isinstance(value, list | tuple):
         return [_builtin(inner) for inner in value]
-    if isinstance(value, Mapping):
-        return {valid_text(str(key)): _builtin(inner) for key, inner in value.items()}
     return int(value) if isinstance(value, int) else float(value)

@@ -124,6 +124,7 @@ class LeftoverSearch:
                 inner.setdefault(id(obj), Node(obj))
             else:
                 held.setdefault(id(obj), Node(obj, holder))
+        self._objects.clear()  # this search is one of them
         seen = set(held)
         self._grow(list(held.values()), seen)
         alone = [node for key, node in inner.items() if key not in seen]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_agentperf.measure.memory.leakedtypes import find_leftovers
-from pytest_agentperf.measure.memory.leftovers import newborns, type_name
+from pytest_agentperf.measure.memory.leftovers import LeftoverSearch, newborns, type_name
 from pytest_agentperf.measure.memory.objects import is_module
 
 Line = tuple[str, int]
@@ -63,6 +63,20 @@ def test_containers_that_were_made_to_hold_it_count_with_it() -> None:
     line = line_of(kept[0]["content"])
     kind = find_leftovers({line: 1}, 20, born).types[0]
     assert (kind.name, kind.holder, kind.count) == ("dict", "list", 20)
+
+
+@pytest.mark.usefixtures("trace")
+def test_search_keeps_nothing_of_what_it_looked_at() -> None:
+    kept = [bytes(1000) for _ in range(20)]
+    gc.collect()
+    gc.disable()
+    try:
+        find_leftovers({line_of(kept[0]): 1}, 20)
+        assert not [obj for obj in gc.get_objects() if type(obj) is LeftoverSearch]
+        holders = [obj for obj in gc.get_referrers(kept) if type(obj) is list]
+    finally:
+        gc.enable()
+    assert not holders
 
 
 @pytest.mark.usefixtures("trace")

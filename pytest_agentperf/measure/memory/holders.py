@@ -83,9 +83,10 @@ def find_chain(
     for _ in range(_DEEPEST):
         found = search.outwards(steps)
         root = next((step for step in found if is_root(step.obj)), None)
+        best = root or next(iter(found), best)
         if root is not None or not found or clock() > until:
-            return _chain(root or best, is_whole=root is not None)
-        steps, best = found[:_WIDEST], found[0]
+            return _chain(best, is_whole=root is not None)
+        steps = found[:_WIDEST]
     return _chain(best, is_whole=False)
 
 

@@ -186,7 +186,7 @@ class LeakRun:
             yield False
             born = newborns()
         traced_calls = NAMING_CALLS if trace.is_ours else self._made + NAMING_CALLS
-        return find_names(grown, calls, born, traced_calls, self._clock)
+        return find_names(grown, calls, born, traced_calls, trace, self._clock)
 
     def _leak(self, ruling: Ruling, stages: Sequence[Stage], names: Names) -> Leak:
         limits = self._plan.limits

@@ -58,9 +58,10 @@ class Trace:
             self._witness = object()
 
     def end(self) -> None:
-        """End the trace where it was begun here."""
+        """End the trace where it was begun here and has not ended."""
         if self.is_ours:
             tracemalloc.stop()
+            self.is_ours = False
 
 
 class Readings:

@@ -298,6 +298,7 @@ def test_search_that_has_no_time_ends() -> None:
     ticks = iter(range(100))
     chain = find_chain(KEPT[0][0][0][0][0], max_time=1, clock=lambda: float(next(ticks)))
     assert not chain.is_whole
+    assert str(chain) == "list[0] → list[0]"  # as far as it got
 
 
 def test_search_among_many_holders_is_bounded() -> None:

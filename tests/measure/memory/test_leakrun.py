@@ -243,6 +243,20 @@ def test_trace_is_off_afterwards_where_it_was_off() -> None:
     assert not tracemalloc.is_tracing()
 
 
+def test_trace_is_off_when_holders_are_looked_for() -> None:
+    kept: list[bytes] = []
+    is_tracing = []
+
+    def clock() -> float:
+        is_tracing.append(tracemalloc.is_tracing())
+        return 0.0
+
+    leak = LeakRun(lambda: kept.append(bytes(1000)), "ask", clock=clock).run()
+    assert "kept" in str(leak.chain)
+    assert is_tracing[0]
+    assert not is_tracing[-1]
+
+
 def test_trace_that_was_on_stays_on_with_what_it_knows() -> None:
     kept: list[bytes] = []
     tracemalloc.start(3)

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 import pytest
 
-from pytest_agentperf.measure.call import RunningCall
+from pytest_agentperf.measure.timedcall import TimedCall
 from pytest_agentperf.measure.timings import Timings
 
 __all__ = [
@@ -68,10 +68,15 @@ def replaced_function(item: pytest.Function, make: Callable[[Any], Any]) -> Iter
 
 
 @contextmanager
-def measured_body(item: pytest.Item, timings: Timings) -> Iterator[BodyOutcome]:
+def measured_body(item: pytest.Item, timings: Timings, *, is_once: bool) -> Iterator[BodyOutcome]:
     """Measure the body of *item* while it runs inside this context.
 
     An item that is no function is timed as a whole.
+
+    Args:
+        item: The test.
+        timings: Those of the test.
+        is_once: Whether its body is called once and never again, where it is a function.
     """
     outcome = BodyOutcome()
     if not isinstance(item, pytest.Function):
@@ -81,7 +86,8 @@ def measured_body(item: pytest.Item, timings: Timings) -> Iterator[BodyOutcome]:
         with watched_examples(item, timings, is_body=True):
             yield outcome
     else:
-        with replaced_function(item, lambda body: _repeated(body, timings, outcome)):
+        timed = _called_once if is_once else _repeated
+        with replaced_function(item, lambda body: timed(body, timings, outcome)):
             yield outcome
 
 
@@ -120,6 +126,29 @@ def _is_async_unittest(item: pytest.Function) -> bool:
     return is_case and inspect.iscoroutinefunction(item.obj)
 
 
+def _called_once(
+    function: Callable[..., Any], timings: Timings, outcome: BodyOutcome
+) -> Callable[..., Any]:
+    """Return *function*, which is called once, as a single recorded call."""
+    if not inspect.iscoroutinefunction(function):
+        return _repeated(function, timings, outcome)  # which looks at what it returns
+
+    @functools.wraps(function)
+    async def timed(*args: Any, **kwargs: Any) -> Any:
+        running = timings.begin_body(is_round=True)
+        try:
+            with running.active():
+                result = await function(*args, **kwargs)
+        except BaseException as error:
+            outcome.error = error
+            running.fail(error)
+            raise
+        running.end()
+        return result
+
+    return timed
+
+
 def _repeated(
     function: Callable[..., Any], timings: Timings, outcome: BodyOutcome
 ) -> Callable[..., Any]:
@@ -142,7 +171,7 @@ def _repeated(
 
 
 def _each_example(
-    function: Callable[..., Any], timings: Timings, begin: Callable[[], RunningCall] | None
+    function: Callable[..., Any], timings: Timings, begin: Callable[[], TimedCall] | None
 ) -> Callable[..., Any]:
     """Return *function*, which runs one example, with each valid example recorded by *begin*."""
     from hypothesis.errors import HypothesisException, StopTest

@@ -8,7 +8,6 @@ import pytest
 
 from pytest_agentperf.body import has_examples
 from pytest_agentperf.core.errors import AgentPerfError
-from pytest_agentperf.core.usage import Price
 from pytest_agentperf.judge.acceptance import Acceptances
 from pytest_agentperf.judge.limits import Layer, Limit, ResolvedLimits, merge_layers
 from pytest_agentperf.judge.overrides import choose_environment, parse_overrides
@@ -21,6 +20,7 @@ from pytest_agentperf.watched import asks_watch, is_async_test
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_agentperf.core.usage import Price
     from pytest_agentperf.judge.budgetfile import BudgetFile
     from pytest_agentperf.judge.comparison import Rule
 
@@ -54,7 +54,7 @@ class Budgets(NamedTuple):
     overrides: Layer
 
     @property
-    def prices(self) -> dict[str, Price]:
+    def prices(self) -> "dict[str, Price]":
         """The user's prices by model."""
         return self.file.prices(self.environment) if self.file else {}
 

@@ -8,10 +8,7 @@ from pytest_agentperf.judge.limits import Limit
 from pytest_agentperf.judge.verdict import is_open, needed_rounds
 from pytest_agentperf.measure.rounds import Plan
 
-__all__ = ["ONCE", "plan_calls"]
-
-ONCE: Final = Effort(rounds=1, warmup=0)
-"""One recorded call and nothing before it."""
+__all__ = ["plan_calls"]
 
 _ROUNDS: Final = 5
 _MAX_CALLS: Final = 1000

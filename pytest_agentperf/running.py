@@ -16,7 +16,6 @@ from pytest_agentperf.core.units import Unit
 from pytest_agentperf.gate import SIDE_PLUGIN
 from pytest_agentperf.judge.limits import Limit, ResolvedLimits
 from pytest_agentperf.measure.monitors import ExtraPass
-from pytest_agentperf.measure.rounds import Plan
 from pytest_agentperf.measure.timings import Timings
 from pytest_agentperf.metered import (
     CPU,
@@ -30,17 +29,18 @@ from pytest_agentperf.metered import (
     metered_body,
 )
 from pytest_agentperf.options import Settings
-from pytest_agentperf.planning import ONCE, plan_calls
 from pytest_agentperf.recorders import Recorders, Shared
 from pytest_agentperf.watched import asked_parts, asks_watch, is_async_test, watched_body
 
 if TYPE_CHECKING:
     from pytest_agentperf.core.detail import Detail
     from pytest_agentperf.gate.side import Side
+    from pytest_agentperf.measure.rounds import Plan
     from pytest_agentperf.profiled import Profiles
 
 __all__ = ["RunningTest"]
 
+_ONCE: Final = Effort(rounds=1, warmup=0)
 _TIMES: Final = frozenset({Unit.SECONDS, Unit.RATE})
 
 
@@ -102,7 +102,8 @@ class RunningTest:
         """Put what measures it around its body."""
         item, around = self.item, self._around
         if is_body(item):
-            self._outcome = around.enter_context(measured_body(item, self.timings))
+            measured = measured_body(item, self.timings, is_once=self._runs_once())
+            self._outcome = around.enter_context(measured)
         elif has_examples(item):
             around.enter_context(watched_examples(item, self.timings, is_body=False))
         if parts := asked_parts(item, self.limits):
@@ -151,18 +152,31 @@ class RunningTest:
             return "perf_concurrency" in getattr(self.item, "fixturenames", ())
         return not (limit.metric.percentile and self._is_once)
 
-    def _plan(self, label: str | None, stated: Effort) -> Plan:
+    def _runs_once(self) -> bool:
+        """Return whether its body is called once, without warmup and further calls."""
+        if not self._is_once or self._profiles is not None or self.limits.effort.rerun:
+            return False
+        effort = self._effort(None, Effort())
+        return (effort.rounds, effort.warmup) == (1, 0)
+
+    def _plan(self, label: str | None, stated: Effort) -> "Plan":
         """Return how often to call under *label*, given what the test's code states."""
+        from pytest_agentperf.planning import plan_calls
+
+        effort, config = self._effort(label, stated), self.item.config
+        return plan_calls(effort, self.limits.of(label), lambda text: announce(config, text))
+
+    def _effort(self, label: str | None, stated: Effort) -> Effort:
+        """Return what is stated for *label*, the code's word last."""
         effort = self.limits.effort.updated(stated)
         if is_body(self.item):
-            effort = ONCE.updated(effort)
+            effort = _ONCE.updated(effort)
         # Each example of hypothesis is a call of its own.
         if self._settings.quick or has_examples(self.item):
-            effort = effort.updated(ONCE)
+            effort = effort.updated(_ONCE)
         if self.side is not None:
             effort = self.side.effort(self.item, label, effort, self._stated)
-        config = self.item.config
-        return plan_calls(effort, self.limits.of(label), lambda text: announce(config, text))
+        return effort
 
     def _metered_parts(self) -> frozenset[str]:
         """Return what to meter around its body."""

@@ -1,6 +1,5 @@
 """Findings: what a recorder noticed about the code under test, with the place that causes it."""
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 __all__ = ["CAUSES", "Finding", "Place"]
@@ -39,8 +38,7 @@ class Place(NamedTuple):
         return f"{text}: {self.source}" if self.source else text
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """Something about the code under test that its author would want to know.
 
     Attributes:
@@ -56,7 +54,7 @@ class Finding:
     sentence: str
     place: Place | None = None
     name: str = ""
-    count: int = 1
+    count: int = 1  # type: ignore[assignment] # the method of tuples is not missed
     seconds: float | None = None
 
     def __str__(self) -> str:

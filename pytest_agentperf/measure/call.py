@@ -1,11 +1,10 @@
-"""One call while it runs, and what is noted about it."""
+"""One call while it runs: the items of its stream, and the usage that its response reports."""
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, overload
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.errors import UsageError
@@ -14,13 +13,16 @@ from pytest_agentperf.measure.counting import Counters
 from pytest_agentperf.measure.recording import Recording
 from pytest_agentperf.measure.spending import UsageReading
 from pytest_agentperf.measure.stream import ItemClock, is_async_stream, is_sync_stream
+from pytest_agentperf.measure.timedcall import TimedCall
 from pytest_agentperf.measure.usage import as_usage, is_one_response, read_stream_usage
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 __all__ = ["CallContext", "MeasuredBlock", "RunningCall"]
 
 T = TypeVar("T")
 _NOTHING: Final = object()
-_NOWHERE: Final = nullcontext()
 
 
 class CallContext(NamedTuple):
@@ -41,20 +43,18 @@ class CallContext(NamedTuple):
     stream: Callable[[Any], Any] | None = None
 
 
-class RunningCall:
-    """A call that has begun; it ends once, by `end` or `fail`."""
+class RunningCall(TimedCall):
+    """A call that has begun, whose result is looked at when it ends."""
 
-    __slots__ = ("_context", "_counts", "_items", "_paused", "_recording", "_response", "_started")
+    __slots__ = ("_context", "_items", "_paused", "_response")
 
     def __init__(
         self, context: CallContext, recording: Recording, started: float | None = None
     ) -> None:
         self._context = context
-        self._recording = recording
-        self._counts = context.counters.open() if context.counters.metrics else None
         self._items: ItemClock | None = None
         self._response: object = _NOTHING
-        self._started = context.clock() if started is None else started
+        super().__init__(recording, context.counters, context.clock, started)
 
     @property
     def is_stream(self) -> bool:
@@ -63,17 +63,11 @@ class RunningCall:
 
     def resume(self) -> None:
         """Forget the time since `pause`, in which nobody awaited the call."""
-        self._started += self._context.clock() - self._paused
+        self._started += self._clock() - self._paused
 
     def pause(self) -> None:
         """Note that the call waits for somebody to await it."""
-        self._paused = self._context.clock()
-
-    def active(self) -> AbstractContextManager[None]:
-        """Attribute what is counted inside to this call."""
-        if self._counts is None:
-            return _NOWHERE
-        return self._context.counters.active(self._counts)
+        self._paused = self._clock()
 
     def first_item(self) -> None:
         """Note that the first item is here: it sets the ttft of this call."""
@@ -158,7 +152,7 @@ class RunningCall:
 
     def _item_clock(self) -> ItemClock:
         if self._items is None:
-            self._items = ItemClock(self._started, self._context.clock)
+            self._items = ItemClock(self._started, self._clock)
         return self._items
 
     def consume(self, result: Any) -> Any:
@@ -201,18 +195,11 @@ class RunningCall:
 
     def end(self, result: object = _NOTHING) -> None:
         """Record that the call ended now, with *result* to read usage from."""
-        seconds = self._context.clock() - self._started
-        self._close()
-        counts = None
-        if self._counts is not None:
-            numbers = self._counts.numbers
-            counts = {name: numbers.get(name, 0) for name in self._context.counters.metrics}
-        self._recording.add(seconds, self._items, counts)
-        self._recording.note_moment(self._started, self._started + seconds)
+        counts = self._record(self._items)
         response = result if self._response is _NOTHING else self._response
         if response is not _NOTHING:
             self._read(response)
-            self._warn_of_calls_unread(response, counts or {})
+            self._warn_of_calls_unread(response, counts)
 
     def _read(self, response: object) -> None:
         """Record the usage of *response*."""
@@ -232,16 +219,6 @@ class RunningCall:
                 f"{self._context.subject} makes several model calls and returns the last response:"
                 " tokens and cost are of that one alone; give perf_timer.configure(usage=…)"
             )
-
-    def fail(self, error: BaseException) -> None:
-        """Record that the call raised *error* now."""
-        seconds = self._context.clock() - self._started
-        self._close()
-        self._recording.fail(seconds, error)
-
-    def _close(self) -> None:
-        if self._counts is not None:
-            self._context.counters.close(self._counts)
 
 
 class _Items(NamedTuple):

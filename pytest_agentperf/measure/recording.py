@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.sample import Sample
-from pytest_agentperf.measure.spending import Spending, UsageReading
 
 if TYPE_CHECKING:
     from pytest_agentperf.core.usage import Usage
     from pytest_agentperf.measure.memory.levels import Levels
+    from pytest_agentperf.measure.spending import Spending, UsageReading
     from pytest_agentperf.measure.stream import ItemClock
 
 __all__ = ["Recording"]
@@ -55,7 +55,16 @@ class Recording:
         self._streamed_tokens = 0
         self._streamed_tokens_seconds = 0.0
         self._counts: dict[str, Sample] = {}
-        self.spending = Spending()
+        self._spending: Spending | None = None
+
+    @property
+    def spending(self) -> "Spending":
+        """What the calls used, made when it is first asked for: a body returns nothing to read."""
+        if self._spending is None:
+            from pytest_agentperf.measure.spending import Spending
+
+            self._spending = Spending()
+        return self._spending
 
     def name(self, subject: str) -> None:
         """Note that *subject* is called under this label."""
@@ -109,7 +118,7 @@ class Recording:
         self,
         response: object,
         subject: str,
-        reading: UsageReading,
+        reading: "UsageReading",
         *,
         streamed: "Usage | None" = None,
         is_stream: bool = False,
@@ -131,10 +140,12 @@ class Recording:
                 values["error_rate"] = self.errors.total() / self.calls
         if self._streams:
             self._report_streams(samples, values, unknown)
-        samples.update(self.spending.samples() | self._counts)
+        if self._spending is not None:
+            samples.update(self._spending.samples())
+            unknown.update(self._spending.unknown(self.calls))
+        samples.update(self._counts)
         if "cost_per_call" in samples:
             values["cost_total"] = self.spending.dollars
-        unknown.update(self.spending.unknown(self.calls))
         return Measurement(
             label=self.label,
             subject=" and ".join(self._subjects) or "the test",

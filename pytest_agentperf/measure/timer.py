@@ -10,7 +10,8 @@ from pytest_agentperf.core.measurement import Measurement
 from pytest_agentperf.core.metrics import QUANTITIES, Metric, find_metric
 from pytest_agentperf.core.sample import Sample
 from pytest_agentperf.measure.call import MeasuredBlock
-from pytest_agentperf.measure.timings import Timings, TimingSettings, name_of
+from pytest_agentperf.measure.settings import TimingSettings
+from pytest_agentperf.measure.timings import Timings, name_of
 from pytest_agentperf.measure.trial import close_coroutine
 from pytest_agentperf.measure.wrapping import count_calls, record_calls
 

@@ -2,39 +2,36 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_agentperf.core.clock import Clock
 from pytest_agentperf.core.effort import Effort
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.measurement import Measurement
-from pytest_agentperf.core.usage import Price
-from pytest_agentperf.measure.call import CallContext, RunningCall
 from pytest_agentperf.measure.counting import Counters
 from pytest_agentperf.measure.monitors import ExtraPass, Monitors
 from pytest_agentperf.measure.patching import Patches
 from pytest_agentperf.measure.recording import Recording
-from pytest_agentperf.measure.rounds import Plan, Schedule
-from pytest_agentperf.measure.spending import UsageReading
-from pytest_agentperf.measure.trial import Trial, TrialHooks
+from pytest_agentperf.measure.timedcall import TimedCall
 
-__all__ = ["TimingSettings", "Timings", "name_of"]
+if TYPE_CHECKING:
+    from pytest_agentperf.core.usage import Price
+    from pytest_agentperf.measure.call import CallContext, RunningCall
+    from pytest_agentperf.measure.rounds import Plan
+    from pytest_agentperf.measure.settings import TimingSettings
+    from pytest_agentperf.measure.trial import Trial
+
+__all__ = ["Timings", "name_of"]
 
 
 _BODY: Final = "the test"
 
 
-class TimingSettings(NamedTuple):
-    """How the calls under one label are to be timed, as far as the test's code states it."""
-
-    effort: Effort = Effort()
-    hooks: TrialHooks = TrialHooks()
-    reading: UsageReading = UsageReading()
-    stream: Callable[[Any], Any] | None = None
-
-
 class Timings:
     """What one test has timed so far.
+
+    What times calls, reads their usage and decides on rounds is imported where a test asks for
+    that: most have a body that runs once, and nothing else.
 
     Args:
         plan: Returns how often to call under a label, given what the test's code states.
@@ -49,8 +46,8 @@ class Timings:
 
     def __init__(
         self,
-        plan: Callable[[str | None, Effort], Plan],
-        prices: Mapping[str, Price],
+        plan: Callable[[str | None, Effort], "Plan"],
+        prices: "Mapping[str, Price]",
         clock: Clock,
         *,
         wants_cost: bool,
@@ -62,8 +59,8 @@ class Timings:
         self._passes = passes
         self._keeps_moments, self._wants_levels = keeps_moments, wants_levels
         self._clock = clock
-        reading = UsageReading(prices=prices, wants_cost=wants_cost or bool(prices))
-        self._settings: dict[str | None, TimingSettings] = {None: TimingSettings(reading=reading)}
+        self._prices, self._wants_cost = prices, wants_cost or bool(prices)
+        self._settings: dict[str | None, TimingSettings] = {}
         self._recordings: dict[str | None, Recording] = {}
         self._unfinished: dict[Trial, None] = {}
         self.counters = Counters()
@@ -77,12 +74,18 @@ class Timings:
         """Record no further calls; those that run by now still count."""
         self._is_recording = False
 
-    def settings(self, label: str | None) -> TimingSettings:
+    def settings(self, label: str | None) -> "TimingSettings":
         """Return how calls under *label* are timed."""
+        if None not in self._settings:
+            from pytest_agentperf.measure.settings import TimingSettings
+            from pytest_agentperf.measure.spending import UsageReading
+
+            reading = UsageReading(prices=self._prices, wants_cost=self._wants_cost)
+            self._settings[None] = TimingSettings(reading=reading)
         return self._settings.get(label, self._settings[None])
 
     def configure(
-        self, label: str | None, changed: Callable[[TimingSettings], TimingSettings]
+        self, label: str | None, changed: "Callable[[TimingSettings], TimingSettings]"
     ) -> None:
         """Replace the settings of *label*; those of the unnamed one serve labels without any."""
         self._settings[label] = changed(self.settings(label))
@@ -107,8 +110,10 @@ class Timings:
             recording.levels = Levels()
         return recording
 
-    def context(self, label: str | None, subject: str) -> CallContext:
+    def context(self, label: str | None, subject: str) -> "CallContext":
         """Return how calls of *subject* under *label* are recorded."""
+        from pytest_agentperf.measure.call import CallContext
+
         settings = self.settings(label)
         effort = settings.effort
         reading = settings.reading
@@ -116,8 +121,10 @@ class Timings:
             reading = reading._replace(wants_cost=True)
         return CallContext(subject, reading, self.counters, self._clock, settings.stream)
 
-    def begin(self, label: str | None, subject: str) -> RunningCall:
+    def begin(self, label: str | None, subject: str) -> "RunningCall":
         """Begin a single recorded call."""
+        from pytest_agentperf.measure.call import RunningCall
+
         recording = self.recording(label, subject)
         for monitor in self.monitors.active:
             recording.monitors.update(dict.fromkeys(monitor.names))
@@ -138,10 +145,15 @@ class Timings:
         self.last_plain = "" if trial.coroutine else subject
         return result
 
-    def begin_body(self) -> RunningCall:
-        """Begin a run of the test's own body as a single recorded call."""
+    def begin_body(self, *, is_round: bool = False) -> TimedCall:
+        """Begin a run of the test's own body as a single recorded call.
+
+        Args:
+            is_round: Whether it is the one round of its plan, after which verdicts are looked at.
+        """
         recording = self.recording(None, _BODY, is_body=True)
-        return RunningCall(self.context(None, _BODY), recording)
+        recording.looks += is_round
+        return TimedCall(recording, self.counters, self._clock)
 
     def run_body(self, body: Callable[[], Any]) -> Any:
         """Call the *body* of a test as often as its plan asks; its result is left alone."""
@@ -149,7 +161,10 @@ class Timings:
 
     def _trial(
         self, label: str | None, subject: str, call: Callable[[], Any], *, is_body: bool = False
-    ) -> Trial:
+    ) -> "Trial":
+        from pytest_agentperf.measure.rounds import Schedule
+        from pytest_agentperf.measure.trial import Trial
+
         settings = self.settings(label)
         recording = self.recording(label, subject, is_body=is_body)
         plan = self._plan(label, settings.effort)
@@ -168,7 +183,7 @@ class Timings:
             is_body=is_body,
         )
 
-    def _watch(self, trial: Trial) -> None:
+    def _watch(self, trial: "Trial") -> None:
         """Remember *trial* until it has ended: somebody must await it."""
         self._unfinished = {old: None for old in self._unfinished if not old.is_ended}
         self._unfinished[trial] = None

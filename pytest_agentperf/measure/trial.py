@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 from pytest_agentperf.core.errors import UsageError
 from pytest_agentperf.core.sample import Sample
@@ -11,17 +11,11 @@ from pytest_agentperf.measure.call import CallContext, RunningCall
 from pytest_agentperf.measure.monitors import ExtraPass, Monitors
 from pytest_agentperf.measure.recording import Recording
 from pytest_agentperf.measure.rounds import Schedule
+from pytest_agentperf.measure.settings import TrialHooks
 from pytest_agentperf.measure.stream import is_async_stream, is_sync_stream
 from pytest_agentperf.measure.usage import has_no_usage
 
-__all__ = ["Trial", "TrialHooks", "close_coroutine"]
-
-
-class TrialHooks(NamedTuple):
-    """What the user wants done around each call, outside of its time."""
-
-    setup: Callable[[], Any] | None = None
-    teardown: Callable[[], Any] | None = None
+__all__ = ["Trial", "close_coroutine"]
 
 
 class Trial:

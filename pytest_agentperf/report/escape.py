@@ -18,9 +18,9 @@ __all__ = [
     "valid_text",
 ]
 
+# Patterns are compiled when they are first used.
 # Controls but for none, and the characters that reverse the direction of writing.
-_CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-# Compiled when they are first used, by the few runs that write such files.
+_CONTROLS: Final = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 # Controls that a basic string of TOML may not hold.
 _TOML_CONTROLS: Final = "[\x00-\x1f\x7f]"
 # What Markdown could take for more than text; "_" between letters is no emphasis.
@@ -44,7 +44,9 @@ def encodable(text: str, encoding: str | None) -> str:
 
 def plain_line(text: str) -> str:
     """Return *text* as one line for a terminal: controls are spelled out."""
-    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", valid_text(text))
+    if text.isprintable():  # as nearly all are
+        return text
+    return re.sub(_CONTROLS, lambda match: f"\\x{ord(match[0]):02x}", valid_text(text))
 
 
 def shorten(text: str, most: int) -> str:

@@ -5,7 +5,6 @@ the session of xdist (execnet refuses it).
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import cache
 from types import NoneType
@@ -319,8 +318,10 @@ def _numbers(measurement: Measurement) -> dict[str, float]:
     found = {}
     for name in (*measurement.samples, *measurement.values):
         for metric in _metrics_of(name):
-            with suppress(EmptySampleError):
+            try:
                 found[metric.name] = measurement.value(metric)
+            except EmptySampleError:
+                continue
     return found
 
 

@@ -9,7 +9,8 @@ import pytest
 from pytest_agentperf.core.effort import Effort
 from pytest_agentperf.core.usage import Price
 from pytest_agentperf.measure.rounds import Plan
-from pytest_agentperf.measure.timings import Timings, TimingSettings, name_of
+from pytest_agentperf.measure.settings import TimingSettings
+from pytest_agentperf.measure.timings import Timings, name_of
 
 from .conftest import Bench, FakeClock, never_open
 

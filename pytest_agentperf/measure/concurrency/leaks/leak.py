@@ -1,8 +1,7 @@
 """A leak: something that outlives the code that started it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from pytest_agentperf.core.finding import Finding, Place
 from pytest_agentperf.measure.concurrency.origins import place_or_none
@@ -33,8 +32,7 @@ _CAUSES: Final[dict[Kind, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Leak:
+class Leak(NamedTuple):
     """Something that was left behind.
 
     Attributes:
@@ -52,7 +50,7 @@ class Leak:
     sentence: str
     place: Place | None = None
     now: Place | None = None
-    count: int = 1
+    count: int = 1  # type: ignore[assignment] # the method of tuples is not missed
 
     @property
     def finding(self) -> Finding:

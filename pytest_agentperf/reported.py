@@ -45,6 +45,11 @@ class ReportSettings(NamedTuple):
     summary: Path | None = None
     repository: Path | None = None
 
+    @property
+    def are_wanted(self) -> bool:
+        """Whether there is any of these."""
+        return bool(self.files or self.summary or self.repository)
+
 
 def add_report_options(parser: pytest.Parser) -> None:
     """Add the command line option and the ini keys."""

@@ -90,11 +90,15 @@ class Reporter:
             terminalreporter.write_line(line.text, **_COLOURS.get(line.status, {}))
 
     def _lines(self, verbosity: int, width: int) -> "list[Line]":
+        notes = self._notes()
+        is_silent = verbosity < 0 and not (self._crashed or self._moved or notes)
+        if is_silent and self._session.gate is None and all(map(_is_passed, self._shown())):
+            return []
         from pytest_agentperf.report.sparkline import can_show
         from pytest_agentperf.report.terminal import Line, summary_lines
 
         lines = summary_lines(
-            [*self._records.values(), *self._session.interrupted],
+            self._shown(),
             verbosity,
             self._crashed,
             width=width,
@@ -103,7 +107,11 @@ class Reporter:
         if self._session.gate is not None:
             lines += self._session.gate.lines(list(self._records.values()), verbosity)
         lines += self._moved
-        return lines + [Line(f"warning: {sentence}", "warned") for sentence in self._notes()]
+        return lines + [Line(f"warning: {sentence}", "warned") for sentence in notes]
+
+    def _shown(self) -> list[PerfRecord]:
+        """Return what is known of each test."""
+        return [*self._records.values(), *self._session.interrupted]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
@@ -120,10 +128,11 @@ class Reporter:
             return
         if self._session.gate is not None and self._records:
             self._move_baseline(session, self._session.gate, is_passed=exitstatus == 0)
-        run = self._run(session.config, int(exitstatus))
-        if self._records:
-            self._keep(session.config, run)
-        self._publish(session, run)
+        cache = getattr(session.config, "cache", None) if self._records else None
+        if cache is not None or self._session.settings.reports.are_wanted:
+            run = self._run(session.config, int(exitstatus))
+            self._keep(cache, run)
+            self._publish(session, run)
 
     def _run(self, config: pytest.Config, exit_status: int) -> "Run":
         """Return all that this session measured."""
@@ -167,9 +176,8 @@ class Reporter:
         for line in self._annotations:
             sys.stdout.write(encodable(f"{line}\n", sys.stdout.encoding))
 
-    def _keep(self, config: pytest.Config, run: "Run") -> None:
+    def _keep(self, cache: pytest.Cache | None, run: "Run") -> None:
         """Keep *run* in the cache directory of pytest."""
-        cache = getattr(config, "cache", None)
         if cache is None:
             return
         from pytest_agentperf.report.runfile import LAST_RUN, write_run
@@ -192,6 +200,10 @@ class Reporter:
                 session.exitstatus = pytest.ExitCode.USAGE_ERROR
             return
         self._moved = [Line(told)] if told else []
+
+
+def _is_passed(record: PerfRecord) -> bool:
+    return all(verdict.status == "passed" for verdict in record.verdicts)
 
 
 def _versions() -> dict[str, str]:

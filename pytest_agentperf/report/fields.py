@@ -25,7 +25,7 @@ _Checks: TypeAlias = Mapping[str, Callable[[object], bool]]
 def is_mapping(check: Callable[[object], bool]) -> Callable[[object], bool]:
     """Return a check for an object whose values pass *check*."""
     return lambda value: (
-        isinstance(value, dict) and all(isinstance(k, str) and check(v) for k, v in value.items())
+        isinstance(value, dict) and all(map(is_text, value)) and all(map(check, value.values()))
     )
 
 

@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -268,7 +268,10 @@ def run_tests(folder: Path) -> Spent:
 
 
 def ratios_of_tests(folder: Path, kinds: dict[str, dict[str, str]], count: int) -> dict[str, Spent]:
-    """Return the times of empty tests of all *kinds* ÷ those of plain ones, interleaved."""
+    """Return the times of empty tests of all *kinds* ÷ those of plain ones, in the same turn.
+
+    A turn that a noisy machine drags out is slow on both sides of a ratio.
+    """
     folders = {name: folder / str(number) for number, name in enumerate(("nothing", *kinds))}
     for name, at in folders.items():
         at.mkdir()
@@ -280,14 +283,16 @@ def ratios_of_tests(folder: Path, kinds: dict[str, dict[str, str]], count: int) 
     for _ in range(ROUNDS):
         for name, at in folders.items():
             spent[name].append(run_tests(at))
-    medians = {
-        name: [*map(statistics.median, zip(*each, strict=True))] for name, each in spent.items()
-    }
-    plain = medians.pop("nothing")
-    return {
-        name: Spent(*(time / base for time, base in zip(times, plain, strict=True)))
-        for name, times in medians.items()
-    }
+    plain = spent.pop("nothing")
+    return {name: _median_ratios(each, plain) for name, each in spent.items()}
+
+
+def _median_ratios(spent: Sequence[Spent], base: Sequence[Spent]) -> Spent:
+    ratios = [
+        [time / of for time, of in zip(one, beside, strict=True)]
+        for one, beside in zip(spent, base, strict=True)
+    ]
+    return Spent(*map(statistics.median, zip(*ratios, strict=True)))
 
 
 def bench_empty_tests(record_ratio: Callable[[str, str, float], None], tmp_path: Path) -> None:

@@ -261,8 +261,7 @@ def _runs(pid: int) -> bool:
 
 
 def _identity(descriptor: int) -> _Identity:
-    status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino
+    return os.fstat(descriptor)[1:3]  # inode and device: no attribute is as quick
 
 
 def _descriptors_of(opened: Any) -> Iterable[Any]:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
+from types import ModuleType
 
 import pytest
 
@@ -27,6 +28,35 @@ def test_collector_rests_meanwhile_and_is_as_it_was(is_enabled: bool) -> None:
         assert not gc.isenabled()
         raise ImportError
     assert gc.isenabled() is is_enabled
+
+
+def generation_of(obj: object) -> int | None:
+    """Return the generation of the collector that *obj* is in; None where it was set aside."""
+    each = ((number, gc.get_objects(generation=number)) for number in range(3))
+    return next((number for number, found in each if any(obj is one for one in found)), None)
+
+
+@pytest.mark.usefixtures("whole_heap")
+@pytest.mark.parametrize("imports", [False, True])
+def test_what_is_imported_is_old_at_once_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, *, imports: bool
+) -> None:
+    gc.collect()
+    gc.enable()
+    with uncollected():
+        if imports:
+            monkeypatch.setitem(sys.modules, "made_by_a_test", ModuleType("made_by_a_test"))
+        made = [object()]
+    assert generation_of(made) == (2 if imports else 0)
+    assert not gc.get_freeze_count()
+
+
+def test_what_somebody_has_set_aside_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = [object()]
+    gc.freeze()
+    with uncollected():
+        monkeypatch.setitem(sys.modules, "made_by_a_test", ModuleType("made_by_a_test"))
+    assert generation_of(mine) is None
 
 
 def test_modules_of_the_package_alone_are_found() -> None:

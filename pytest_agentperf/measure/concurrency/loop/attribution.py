@@ -1,12 +1,18 @@
 """Why the event loop stood still: what its thread, the others and the system did meanwhile."""
 
 import gc
-import os
 import sys
 import threading
 import time
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
+
+from pytest_agentperf.measure.concurrency.loop.threadfiles import (
+    StatisticsFile,
+    ThreadFile,
+    ThreadStatistics,
+    is_sleeping,
+)
 
 __all__ = ["NOT_LINUX", "CollectorClock", "Cost", "Meter", "Reading", "cause_of"]
 
@@ -15,19 +21,8 @@ NOT_LINUX: Final = (
     " the cause of a block is unknown, and a busy machine makes blocks longer"
 )
 
-# Bound before a watch for leaks stands in its place, to note who opens files.
-_OPEN: Final = os.open
-
 # Turns that a reading before and one after a block count and that were not in it.
 _TURNS_AROUND: Final = 6
-
-
-class ThreadStatistics(NamedTuple):
-    """What Linux counts of a thread: seconds of computing and of waiting for a processor, turns."""
-
-    cpu: float = 0.0
-    run_delay: float = 0.0
-    turns: int = 0
 
 
 class Reading(NamedTuple):
@@ -245,7 +240,7 @@ class Meter:
         at = time.monotonic()
         if cpu == self._cpu:  # so that to read a file takes the GIL from nobody
             self._state = self._state or ThreadFile(self._native_id, "stat")
-            if _is_sleeping(self._state.read()):
+            if is_sleeping(self._state.read()):
                 self._slept += at - self._read_at
         self._cpu, self._read_at = cpu, at
         return self._slept
@@ -255,72 +250,11 @@ class Meter:
         return self._watchdog.last.cpu if self._watchdog else 0.0
 
 
-class ThreadFile:
-    """A file of Linux on a thread of this process, kept open; elsewhere an empty one."""
-
-    __slots__ = ("_file",)
-
-    def __init__(self, native_id: int, name: str) -> None:
-        self._file: int | None = None
-        with suppress(OSError):
-            self._file = _OPEN(f"/proc/self/task/{native_id}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-
-    def read(self) -> bytes:
-        """Return what it says now; nothing for a thread that has ended."""
-        if self._file is not None:
-            with suppress(OSError):  # another thread moves no offset of `pread`
-                return os.pread(self._file, 512, 0)
-        return b""
-
-    def close(self) -> None:
-        """Close it."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-
-class StatisticsFile:
-    """What Linux counts of a thread; elsewhere everything is 0.
-
-    Args:
-        native_id: Of the thread; by default, the one that opens it.
-
-    Attributes:
-        last: What was read last.
-        is_known: Whether there is such a file, with numbers in it.
-    """
-
-    __slots__ = ("_file", "is_known", "last")
-
-    def __init__(self, native_id: int = 0) -> None:
-        self.last = ThreadStatistics()
-        self.is_known = True
-        self._file = ThreadFile(native_id or threading.get_native_id(), "schedstat")
-        # A kernel that does not count says "0 0 0".
-        self.is_known = self.read().cpu > 0
-
-    def read(self) -> ThreadStatistics:
-        """Return what the file says now."""
-        with suppress(ValueError):
-            cpu, delay, turns = map(int, self._file.read().split())
-            self.last = ThreadStatistics(cpu / 1e9, delay / 1e9, turns)
-        return self.last
-
-    def close(self) -> None:
-        """Close it."""
-        self._file.close()
-
-
 def _thread_clock_id() -> int | None:
     """Return the clock that counts what the calling thread computes; None where there is none."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return None
     return time.pthread_getcpuclockid(threading.get_ident())
-
-
-def _is_sleeping(state: bytes) -> bool:
-    """Return whether the file `stat` of a thread says so, right after its name in brackets."""
-    return state.rpartition(b") ")[2][:1] in {b"S", b"D"}
 
 
 def _suspended() -> float:

@@ -82,6 +82,7 @@ class RunningTest:
         kept = [limit for _, limit in self.limits.items()]
         self.dropped = len(limits.items()) - len(kept)
         self._asked = asked_quantities(item, kept)
+        self._wants_levels = settings.reports.wants_details or asks_memory(item, self._asked)
         self.timings = Timings(
             self._plan,
             budgets.prices,
@@ -90,7 +91,7 @@ class RunningTest:
             or bool(self.side and self.side.wants_cost),
             passes=self._passes,
             keeps_moments=settings.reports.wants_details,
-            wants_levels=settings.reports.wants_details or asks_memory(item, self._asked),
+            wants_levels=self._wants_levels,
         )
         self.recorders = Recorders(
             item, self.timings.monitors, shared, self.limits, is_quick=settings.quick
@@ -153,8 +154,8 @@ class RunningTest:
         return not (limit.metric.percentile and self._is_once)
 
     def _runs_once(self) -> bool:
-        """Return whether its body is called once, without warmup and further calls."""
-        if not self._is_once or self._profiles is not None or self.limits.effort.rerun:
+        """Return whether its body is called once, and nothing is done before or after that."""
+        if not self._is_once or self._wants_levels or self._profiles or self.limits.effort.rerun:
             return False
         effort = self._effort(None, Effort())
         return (effort.rounds, effort.warmup) == (1, 0)

@@ -66,6 +66,38 @@ def test_used_plugin_imports_only_what_it_needs(project: Project) -> None:
         assert f"'{name}'" not in heavy
 
 
+@pytest.mark.parametrize(("limit", "is_passed"), [("60s", True), ("1ns", False)])
+def test_body_that_runs_once_takes_little_to_measure_and_nothing_to_pass_quietly(
+    project: Project, limit: str, *, is_passed: bool
+) -> None:
+    project.write(
+        "conftest.py",
+        """
+        import sys
+
+        CALLS = {"measure.call", "measure.trial", "measure.rounds", "measure.usage", "core.usage"}
+        SHOWN = {"report.terminal", "report.run", "report.table"}
+
+        def pytest_unconfigure():
+            known = {name.removeprefix("pytest_agentperf.") for name in sys.modules}
+            for kind in (CALLS, SHOWN):
+                print("GOT", sorted(kind & known))
+        """,
+    )
+    project.tests(f"""
+        @pytest.mark.perf_budget(latency={limit!r})
+        @pytest.mark.asyncio
+        async def test_x():
+            pass
+    """)
+    result = project.run_apart("-q", "-pno:cacheprovider")
+    result.assert_outcomes(passed=int(is_passed), failed=int(not is_passed))
+    calls, table = (line for line in result.outlines if line.startswith("GOT"))
+    assert calls == "GOT []"
+    assert (table == "GOT []") is is_passed
+    assert ("performance" in shown(result)) is not is_passed
+
+
 @pytest.mark.parametrize(
     "flags",
     [

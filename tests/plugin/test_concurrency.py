@@ -329,3 +329,36 @@ def test_scaling_is_awaited_and_asserted(project: Project) -> None:
     text = shown(result)
     assert "scales to 4 callers with an efficiency of 2" in text
     assert "lock" in text.partition("of a call is serial; ")[2].splitlines()[0].lower()
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_import_of_the_recorder_of_spans_is_no_block(project: Project, *, exact: bool) -> None:
+    project.write(
+        "conftest.py",
+        """
+        import sys, time
+
+        class Slow:
+            @staticmethod
+            def find_spec(name, path=None, target=None):
+                if name.endswith("spans.recorder"):
+                    time.sleep(0.2)
+
+        def pytest_collection_finish():
+            sys.meta_path.insert(0, Slow)
+        """,
+    )
+    project.tests(f"""
+        @pytest.mark.asyncio
+        async def test_x(perf_concurrency):
+            async with perf_concurrency(exact={exact}) as watch:
+                await asyncio.sleep(0.01)
+                with watch.span("search"):
+                    await asyncio.sleep(0.01)
+                time.sleep(0.1)
+            (block,) = watch.blocking
+            assert "time.sleep(0.1)" in str(block)
+            assert block.seconds < 0.2
+            assert watch.in_flight_max == {{"search": 1}}
+    """)
+    project.run_apart().assert_outcomes(passed=1)

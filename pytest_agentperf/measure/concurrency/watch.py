@@ -1,7 +1,10 @@
 """The watch: one block of a test under observation, and what was seen when it ended."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Watch"]
 
+_RECORDER: Final = "pytest_agentperf.measure.concurrency.spans.recorder"
 _NAMES: Final = {
     "blocking": "loop watch",
     "leaks": "leak watch",
@@ -167,6 +171,9 @@ class Watch:
     def _recorder(self) -> "SpanRecorder":
         """The recorder of spans, made when it is first asked for: few watches need one."""
         if self._spans.recorder is None:
+            if _RECORDER not in sys.modules and self._state == "in use":
+                with self._unwatched():  # else the import would block the loop in the user's line
+                    import_module(_RECORDER)
             from pytest_agentperf.measure.concurrency.spans.recorder import SpanRecorder
 
             self._spans.recorder = recorder = SpanRecorder(self._context.clock)
@@ -174,6 +181,15 @@ class Watch:
             if self._state == "over":
                 recorder.stop()
         return self._spans.recorder
+
+    @contextmanager
+    def _unwatched(self) -> Iterator[None]:
+        """Do not watch the event loop for the length of this context."""
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
 
     def track(self, owner: object, method: str, name: str | None = None) -> None:
         """Make each call of a method a span until the block ends, named after the method.

@@ -102,8 +102,11 @@ class RunningTest:
     def begin(self) -> None:
         """Put what measures it around its body."""
         item, around = self.item, self._around
+        is_once = is_body(item) and self._runs_once()
+        if not is_once:
+            _import_rounds(wants_levels=self._wants_levels)
         if is_body(item):
-            measured = measured_body(item, self.timings, is_once=self._runs_once())
+            measured = measured_body(item, self.timings, is_once=is_once)
             self._outcome = around.enter_context(measured)
         elif has_examples(item):
             around.enter_context(watched_examples(item, self.timings, is_body=False))
@@ -245,6 +248,15 @@ class RunningTest:
     def _may_rerun(self) -> bool:
         """Return whether what is timed may be called more often than it is timed."""
         return not self._is_once or bool(self.limits.effort.rerun)
+
+
+def _import_rounds(*, wants_levels: bool) -> None:
+    """Import what calls in rounds, which most tests do not, before an event loop would wait."""
+    from pytest_agentperf import planning  # noqa: F401
+    from pytest_agentperf.measure import trial  # noqa: F401
+
+    if wants_levels:
+        from pytest_agentperf.measure.memory import levels  # noqa: F401
 
 
 def _baselines(

@@ -46,6 +46,18 @@ def test_report_has_the_spans_of_the_median_call_and_of_the_slowest(project: Pro
     assert len(detail(project)["quantiles"]["latency"]) == 7
 
 
+def test_report_has_the_memory_before_and_after_a_body_that_runs_once(project: Project) -> None:
+    project.tests("""
+        @pytest.mark.perf_budget(latency="10s")
+        @pytest.mark.asyncio
+        async def test_it():
+            pass
+    """)
+    project.run("--perf-report=json=run.json").assert_outcomes(passed=1)
+    points = project.measurement()["curves"]["rss"]["points"]
+    assert [calls for calls, _ in points] == [0, 1]
+
+
 def test_prompts_and_answers_are_not_in_it(project: Project) -> None:
     project.tests(WATCHED)
     project.run("--perf-report=json=run.json", "--perf-report=html=run.html")

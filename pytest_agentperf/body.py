@@ -80,7 +80,7 @@ def measured_body(item: pytest.Item, timings: Timings, *, is_once: bool) -> Iter
     """
     outcome = BodyOutcome()
     if not isinstance(item, pytest.Function):
-        with _whole_item(timings):
+        with _one_call(timings):
             yield outcome
     elif has_examples(item):
         with watched_examples(item, timings, is_body=True):
@@ -108,11 +108,12 @@ def watched_examples(item: pytest.Function, timings: Timings, *, is_body: bool) 
 
 
 @contextmanager
-def _whole_item(timings: Timings) -> Iterator[None]:
-    """Record what runs inside as one call."""
-    running = timings.begin_body()
+def _one_call(timings: Timings, *, is_round: bool = False) -> Iterator[None]:
+    """Record what runs inside as one call; see `Timings.begin_body`."""
+    running = timings.begin_body(is_round=is_round)
     try:
-        yield
+        with running.active():
+            yield
     except BaseException as error:
         running.fail(error)
         raise
@@ -135,16 +136,8 @@ def _called_once(
 
     @functools.wraps(function)
     async def timed(*args: Any, **kwargs: Any) -> Any:
-        running = timings.begin_body(is_round=True)
-        try:
-            with running.active():
-                result = await function(*args, **kwargs)
-        except BaseException as error:
-            outcome.error = error
-            running.fail(error)
-            raise
-        running.end()
-        return result
+        with outcome.watch(), _one_call(timings, is_round=True):
+            return await function(*args, **kwargs)
 
     return timed
 

@@ -4,7 +4,6 @@ Builtin types cross from an xdist worker to its controller and into JSON; anythi
 the session of xdist (execnet refuses it).
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache
@@ -316,28 +315,14 @@ def _record_measurement(measurement: Measurement) -> MeasurementRecord:
 
 def _numbers(measurement: Measurement) -> dict[str, float]:
     """Return every number of *measurement* by the metric's name."""
-    found: dict[str, float] = {}
+    found = {}
     for name in (*measurement.samples, *measurement.values):
-        sample = measurement.samples.get(name)
-        if sample and sample.count == 1 and name not in measurement.values:
-            found.update(_numbers_of_one(name, sample.max))
-            continue
         for metric in _metrics_of(name):
             try:
                 found[metric.name] = measurement.value(metric)
             except EmptySampleError:
                 continue
     return found
-
-
-def _numbers_of_one(quantity: str, value: float) -> dict[str, float]:
-    """Return every number of a sample of one *value*, as that of a test's body is."""
-    if not math.isfinite(value):
-        return {}
-    numbers = {metric.name: value for metric in _metrics_of(quantity)}
-    if (deviation := f"{quantity}_stddev") in numbers:
-        numbers[deviation] = 0.0
-    return numbers
 
 
 @cache

@@ -2,8 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -171,8 +170,9 @@ class Watch:
     def _recorder(self) -> "SpanRecorder":
         """The recorder of spans, made when it is first asked for: few watches need one."""
         if self._spans.recorder is None:
-            if _RECORDER not in sys.modules and self._state == "in use":
-                with self._unwatched():  # else the import would block the loop in the user's line
+            if _RECORDER not in sys.modules:
+                # An import in a watched block would be a block by the user's line.
+                with self._context.monitors.paused():
                     import_module(_RECORDER)
             from pytest_agentperf.measure.concurrency.spans.recorder import SpanRecorder
 
@@ -181,15 +181,6 @@ class Watch:
             if self._state == "over":
                 recorder.stop()
         return self._spans.recorder
-
-    @contextmanager
-    def _unwatched(self) -> Iterator[None]:
-        """Do not watch the event loop for the length of this context."""
-        self.pause()
-        try:
-            yield
-        finally:
-            self.resume()
 
     def track(self, owner: object, method: str, name: str | None = None) -> None:
         """Make each call of a method a span until the block ends, named after the method.
